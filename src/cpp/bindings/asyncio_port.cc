@@ -1,0 +1,435 @@
+// The Python half of the crossing to asyncio: see asyncio_port.h.
+#include <pybind11/stl.h>
+
+#include "bindings/asyncio_port.h"
+
+#include <utility>
+#include <vector>
+
+#include "bindings/loop_port.h"
+
+namespace sluiceway::bindings {
+
+std::function<void()> after_drain;
+
+namespace {
+
+constexpr std::size_t kBatchMax = 256;
+
+enum class Phase : std::uint8_t { kNew, kWaiting, kReady, kCancelled };
+
+// Iterator and future in one; lives from __await__ to the end of the wait.
+struct Awaitable {
+  PyObject_HEAD Awaited* awaited;
+  PyObject* value;     // what the await gives; for deltas made when it ends
+  PyObject* loop;      // while waiting
+  PyObject* callback;  // the task's wake-up
+  PyObject* context;   // the task's context
+  PyObject* message;   // of the cancellation
+  std::shared_ptr<LoopPort>* port;
+  Phase phase;
+  bool blocking;
+};
+
+PyTypeObject* awaitable_type = nullptr;
+PyObject* ports_by_loop = nullptr;  // weakref.WeakKeyDictionary: loop -> _LoopPort
+PyObject* running_loop = nullptr;   // asyncio.events._get_running_loop
+PyObject* cancelled_error = nullptr;
+std::vector<std::weak_ptr<LoopPort>>& all_ports() {
+  static auto* ports = new std::vector<std::weak_ptr<LoopPort>>;
+  return *ports;
+}
+
+struct PortHandle {
+  std::shared_ptr<LoopPort> port;
+  ~PortHandle();
+};
+
+Awaitable* as_awaitable(PyObject* object) { return reinterpret_cast<Awaitable*>(object); }
+
+void forget_waiter(Awaitable* self) {
+  if (self->port == nullptr) return;
+  auto& waiting = (*self->port)->waiting;
+  const auto [from, to] = waiting.equal_range(self->awaited->call.get());
+  for (auto it = from; it != to; ++it) {
+    if (it->second != reinterpret_cast<PyObject*>(self)) continue;
+    waiting.erase(it);
+    self->awaited->call->detach();
+    Py_DECREF(self);
+    break;
+  }
+  delete std::exchange(self->port, nullptr);
+}
+
+void drop_task(Awaitable* self) {
+  Py_CLEAR(self->callback);
+  Py_CLEAR(self->context);
+  Py_CLEAR(self->loop);
+}
+
+// Calls the task's wake-up inside the task's context. False: KeyboardInterrupt or SystemExit is
+// set.
+bool resume(Awaitable* self) {
+  PyObject* callback = std::exchange(self->callback, nullptr);
+  PyObject* context = std::exchange(self->context, nullptr);
+  Py_CLEAR(self->loop);
+  if (callback == nullptr) {
+    Py_XDECREF(context);
+    return true;
+  }
+  const bool has_context = context != nullptr && context != Py_None;
+  const bool entered = has_context && PyContext_Enter(context) == 0;
+  if (has_context && !entered) PyErr_Clear();  // it is entered already: run inside it
+  PyObject* result = PyObject_CallOneArg(callback, reinterpret_cast<PyObject*>(self));
+  bool ok = true;
+  if (result == nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_Exception)) {
+      PyErr_WriteUnraisable(callback);
+    } else {
+      ok = false;
+    }
+  }
+  Py_XDECREF(result);
+  if (entered) {
+    PyObject *type = nullptr, *error = nullptr, *trace = nullptr;
+    PyErr_Fetch(&type, &error, &trace);
+    PyContext_Exit(context);
+    PyErr_Restore(type, error, trace);
+  }
+  Py_XDECREF(context);
+  Py_DECREF(callback);
+  return ok;
+}
+
+bool drain(LoopPort& port) {
+  auto calls = port.take();
+  bool ok = true;
+  {
+    const engine::Cork cork;
+    std::size_t done = 0;
+    for (; done < calls.size() && done < kBatchMax && ok; ++done) {
+      const engine::Call* call = calls[done].get();
+      const auto [from, to] = port.waiting.equal_range(call);
+      std::vector<PyObject*> ready;
+      for (auto it = from; it != to; ++it) ready.push_back(it->second);
+      port.waiting.erase(from, to);
+      for (PyObject* object : ready) {
+        Awaitable* self = as_awaitable(object);
+        delete std::exchange(self->port, nullptr);
+        self->phase = Phase::kReady;
+        ok = resume(self) && ok;
+        Py_DECREF(object);
+      }
+    }
+    if (done < calls.size()) port.put_back(std::move(calls), done);
+  }
+  if (ok && after_drain) after_drain();
+  return ok;
+}
+
+// The running loop's port, made on first use.
+std::shared_ptr<LoopPort> port_of(PyObject* loop) {
+  PyObject* found = PyObject_GetItem(ports_by_loop, loop);
+  if (found != nullptr) {
+    auto port = py::reinterpret_steal<py::object>(found).cast<PortHandle&>().port;
+    return port;
+  }
+  if (!PyErr_ExceptionMatches(PyExc_KeyError)) throw py::error_already_set();
+  PyErr_Clear();
+  auto port = std::make_shared<LoopPort>();
+  if (port->fd() < 0) throw std::runtime_error("no descriptors left for the event loop's bell");
+  py::object handle = py::cast(PortHandle{port});
+  py::handle(loop).attr("add_reader")(port->fd(), handle);
+  if (PyObject_SetItem(ports_by_loop, loop, handle.ptr()) < 0) throw py::error_already_set();
+  all_ports().push_back(port);
+  return port;
+}
+
+PyObject* finish_wait(Awaitable* self) {
+  self->phase = Phase::kReady;
+  if (self->awaited->for_deltas) {
+    py::list deltas = take_deltas(*self->awaited->engine, *self->awaited->call);
+    Py_XSETREF(self->value, deltas.release().ptr());
+  }
+  if (self->value == nullptr || self->value == Py_None) return nullptr;  // StopIteration()
+  PyObject* stop = PyObject_CallOneArg(PyExc_StopIteration, self->value);
+  if (stop == nullptr) return nullptr;
+  PyErr_SetObject(PyExc_StopIteration, stop);
+  Py_DECREF(stop);
+  return nullptr;
+}
+
+PyObject* next_step(Awaitable* self) {
+  if (self->phase == Phase::kCancelled) {
+    PyErr_SetObject(cancelled_error, self->message);
+    return nullptr;
+  }
+  if (self->phase == Phase::kReady) return finish_wait(self);
+  if (self->phase == Phase::kWaiting) {
+    PyErr_SetString(PyExc_RuntimeError, "await was resumed before its call had something to give");
+    return nullptr;
+  }
+  auto& call = *self->awaited->call;
+  if (call.attach(nullptr, self->awaited->for_deltas)) return finish_wait(self);
+  PyObject* loop = PyObject_CallNoArgs(running_loop);
+  if (loop == nullptr) return nullptr;
+  if (loop == Py_None) {
+    Py_DECREF(loop);
+    PyErr_SetString(PyExc_RuntimeError,
+                    "no running event loop: await this inside asyncio, or use the blocking twin");
+    return nullptr;
+  }
+  self->loop = loop;
+  auto port = port_of(loop);
+  port->waiting.emplace(&call, Py_NewRef(reinterpret_cast<PyObject*>(self)));
+  self->port = new std::shared_ptr<LoopPort>(port);
+  if (call.attach(port, self->awaited->for_deltas)) {
+    forget_waiter(self);
+    return finish_wait(self);
+  }
+  self->phase = Phase::kWaiting;
+  self->blocking = true;
+  return Py_NewRef(reinterpret_cast<PyObject*>(self));
+}
+
+PyObject* awaitable_next(PyObject* object) {
+  try {
+    return next_step(as_awaitable(object));
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+PyObject* awaitable_await(PyObject* object) { return Py_NewRef(object); }
+
+void awaitable_dealloc(PyObject* object) {
+  Awaitable* self = as_awaitable(object);
+  PyObject_GC_UnTrack(object);
+  if (self->awaited != nullptr) {
+    // Dropped while waiting: nobody can take the answer any more.
+    if (self->phase == Phase::kWaiting) self->awaited->engine->cancel(*self->awaited->call);
+    delete self->port;
+    delete self->awaited;
+  }
+  drop_task(self);
+  Py_CLEAR(self->value);
+  Py_CLEAR(self->message);
+  PyTypeObject* type = Py_TYPE(object);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+
+int awaitable_traverse(PyObject* object, visitproc visit, void* arg) {
+  Awaitable* self = as_awaitable(object);
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(self->value);
+  Py_VISIT(self->loop);
+  Py_VISIT(self->callback);
+  Py_VISIT(self->context);
+  Py_VISIT(self->message);
+  return 0;
+}
+
+int awaitable_clear(PyObject* object) {
+  drop_task(as_awaitable(object));
+  return 0;
+}
+
+PyObject* add_done_callback(PyObject* object, PyObject* const* args, Py_ssize_t count,
+                            PyObject* names) {
+  Awaitable* self = as_awaitable(object);
+  if (count < 1 || self->callback != nullptr) {
+    PyErr_SetString(PyExc_TypeError, "this awaitable serves one task");
+    return nullptr;
+  }
+  self->callback = Py_NewRef(args[0]);
+  if (names != nullptr && PyTuple_GET_SIZE(names) == 1) {
+    self->context = Py_NewRef(args[count]);
+  } else {
+    self->context = PyContext_CopyCurrent();
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject* remove_done_callback(PyObject* object, PyObject* callback) {
+  Awaitable* self = as_awaitable(object);
+  const int same =
+      self->callback == nullptr ? 0 : PyObject_RichCompareBool(self->callback, callback, Py_EQ);
+  if (same < 0) return nullptr;
+  if (same != 0) {
+    Py_CLEAR(self->callback);
+    Py_CLEAR(self->context);
+  }
+  return PyLong_FromLong(same);
+}
+
+PyObject* awaitable_cancel(PyObject* object, PyObject* const* args, Py_ssize_t count,
+                           PyObject* names) {
+  Awaitable* self = as_awaitable(object);
+  if (self->phase != Phase::kWaiting) Py_RETURN_FALSE;
+  const Py_ssize_t given = count + (names == nullptr ? 0 : PyTuple_GET_SIZE(names));
+  Py_XSETREF(self->message, given > 0 ? Py_NewRef(args[0]) : nullptr);
+  self->phase = Phase::kCancelled;
+  PyObject* keep = Py_NewRef(object);
+  forget_waiter(self);
+  if (!self->awaited->for_deltas) self->awaited->engine->cancel(*self->awaited->call);
+  PyObject* done = nullptr;
+  if (self->callback != nullptr) {
+    const py::object soon =
+        py::reinterpret_steal<py::object>(PyObject_GetAttrString(self->loop, "call_soon"));
+    const py::object arguments =
+        py::reinterpret_steal<py::object>(PyTuple_Pack(2, self->callback, object));
+    const py::dict named;
+    if (self->context != nullptr) named["context"] = py::handle(self->context);
+    done = soon && arguments ? PyObject_Call(soon.ptr(), arguments.ptr(), named.ptr()) : nullptr;
+    if (done == nullptr) {
+      Py_DECREF(keep);
+      return nullptr;
+    }
+  }
+  Py_XDECREF(done);
+  drop_task(self);
+  Py_DECREF(keep);
+  Py_RETURN_TRUE;
+}
+
+PyObject* awaitable_result(PyObject* object, PyObject*) {
+  Awaitable* self = as_awaitable(object);
+  if (self->phase == Phase::kCancelled) {
+    PyErr_SetObject(cancelled_error, self->message);
+    return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject* awaitable_done(PyObject* object, PyObject*) {
+  const Phase phase = as_awaitable(object)->phase;
+  return PyBool_FromLong(phase == Phase::kReady || phase == Phase::kCancelled);
+}
+
+PyObject* awaitable_cancelled(PyObject* object, PyObject*) {
+  return PyBool_FromLong(as_awaitable(object)->phase == Phase::kCancelled);
+}
+
+PyObject* awaitable_loop(PyObject* object, PyObject*) {
+  PyObject* loop = as_awaitable(object)->loop;
+  return Py_NewRef(loop == nullptr ? Py_None : loop);
+}
+
+// None until a task waits: asyncio.isfuture() then takes it for a plain awaitable and wraps it.
+PyObject* get_blocking(PyObject* object, void*) {
+  Awaitable* self = as_awaitable(object);
+  if (self->phase == Phase::kNew) Py_RETURN_NONE;
+  return PyBool_FromLong(self->blocking);
+}
+
+int set_blocking(PyObject* object, PyObject* value, void*) {
+  const int truth = value == nullptr ? -1 : PyObject_IsTrue(value);
+  if (truth < 0) return -1;
+  as_awaitable(object)->blocking = truth != 0;
+  return 0;
+}
+
+template <typename Function>
+PyCFunction as_method(Function* function) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef awaitable_methods[] = {
+    {"add_done_callback", as_method(add_done_callback), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"remove_done_callback", remove_done_callback, METH_O, nullptr},
+    {"cancel", as_method(awaitable_cancel), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"result", awaitable_result, METH_NOARGS, nullptr},
+    {"exception", awaitable_result, METH_NOARGS, nullptr},
+    {"done", awaitable_done, METH_NOARGS, nullptr},
+    {"cancelled", awaitable_cancelled, METH_NOARGS, nullptr},
+    {"get_loop", awaitable_loop, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyGetSetDef awaitable_getset[] = {
+    {"_asyncio_future_blocking", get_blocking, set_blocking, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+template <typename Function>
+void* as_slot(Function* function) {
+  return reinterpret_cast<void*>(function);
+}
+
+PyType_Slot awaitable_slots[] = {{Py_tp_dealloc, as_slot(awaitable_dealloc)},
+                                 {Py_tp_traverse, as_slot(awaitable_traverse)},
+                                 {Py_tp_clear, as_slot(awaitable_clear)},
+                                 {Py_tp_iter, as_slot(PyObject_SelfIter)},
+                                 {Py_tp_iternext, as_slot(awaitable_next)},
+                                 {Py_am_await, as_slot(awaitable_await)},
+                                 {Py_tp_methods, awaitable_methods},
+                                 {Py_tp_getset, awaitable_getset},
+                                 {0, nullptr}};
+
+PyType_Spec awaitable_spec = {
+    "sluiceway._core._Awaitable", sizeof(Awaitable), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, awaitable_slots};
+
+// The loop is gone or closed: what waited on it can never be resumed.
+PortHandle::~PortHandle() {
+  if (!port || port.use_count() == 0) return;
+  auto waiting = std::exchange(port->waiting, {});
+  for (const auto& [call, object] : waiting) {
+    Awaitable* self = as_awaitable(object);
+    delete std::exchange(self->port, nullptr);
+    Py_DECREF(object);
+  }
+}
+
+}  // namespace
+
+void init_asyncio_port(py::module_& module) {
+  awaitable_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&awaitable_spec));
+  if (awaitable_type == nullptr) throw py::error_already_set();
+  py::class_<PortHandle, std::unique_ptr<PortHandle>>(module, "_LoopPort",
+                                                      "A loop's bell; the loop calls it.")
+      .def("__call__", [](PortHandle& handle) {
+        const auto port = handle.port;
+        if (!drain(*port)) throw py::error_already_set();
+      });
+}
+
+namespace {
+
+// asyncio is looked up when first awaited: importing sluiceway must not import it.
+void load_asyncio() {
+  if (running_loop != nullptr) return;
+  const py::module_ events = py::module_::import("asyncio.events");
+  const py::module_ exceptions = py::module_::import("asyncio.exceptions");
+  cancelled_error = py::object(exceptions.attr("CancelledError")).release().ptr();
+  ports_by_loop = py::module_::import("weakref").attr("WeakKeyDictionary")().release().ptr();
+  running_loop = py::object(events.attr("_get_running_loop")).release().ptr();
+}
+
+}  // namespace
+
+py::object make_awaitable(Awaited awaited, py::object value) {
+  load_asyncio();
+  Awaitable* self = PyObject_GC_New(Awaitable, awaitable_type);
+  if (self == nullptr) throw py::error_already_set();
+  self->awaited = new Awaited(std::move(awaited));
+  self->value = value.release().ptr();
+  self->loop = self->callback = self->context = self->message = nullptr;
+  self->port = nullptr;
+  self->phase = Phase::kNew;
+  self->blocking = false;
+  PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
+  return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(self));
+}
+
+void forget_ports_in_child() {
+  for (const auto& weak : all_ports()) {
+    if (const auto port = weak.lock()) port->close_fd();
+  }
+  all_ports().clear();
+  if (ports_by_loop != nullptr) PyObject_CallMethod(ports_by_loop, "clear", nullptr);
+}
+
+}  // namespace sluiceway::bindings

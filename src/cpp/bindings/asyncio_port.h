@@ -1,0 +1,47 @@
+// The crossing to asyncio: one eventfd a running loop, drained in batches, with awaitables of our
+// own.
+//
+// Model. The engine pushes finished calls into a LoopPort's queue and rings its eventfd only when
+// the queue was empty. The loop's reader callback empties the bell first, then the queue, and
+// resumes each waiting task directly, inside the task's own context, instead of through call_soon;
+// whatever those tasks submit meanwhile rings the engine once, at the end (Cork). An awaitable is
+// iterator and future in one object: it speaks the protocol that asyncio's and uvloop's tasks
+// expect of a future (_asyncio_future_blocking, add_done_callback, get_loop, result, cancel).
+//
+// Bounds: at most kBatchMax tasks are resumed in one callback, then the bell is rung again, so that
+// other callbacks of the loop run. Threads: push and flush on the engine thread; everything else on
+// the loop's, with the GIL. Source: CPython's Modules/_asynciomodule.c
+// (task_step_handle_result_impl, task_wakeup), read for 3.11 to 3.14.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <functional>
+#include <memory>
+
+#include "engine/engine.h"
+
+namespace sluiceway::bindings {
+
+namespace py = pybind11;
+
+// What an awaitable waits for, and what it gives.
+struct Awaited {
+  std::shared_ptr<engine::Engine> engine;
+  std::shared_ptr<engine::Call> call;
+  bool for_deltas = false;
+};
+
+// Makes the awaitable types ready and puts them into the module. Called once.
+void init_asyncio_port(py::module_& module);
+// An object whose __await__ completes when the call is done (value: `value`), or, for deltas, when
+// there is one (value: make_deltas()).
+py::object make_awaitable(Awaited awaited, py::object value);
+// In a fork's child: inherited ports are forgotten and their descriptors closed.
+void forget_ports_in_child();
+// Called after a drain or a blocking wait, with the GIL: passes events on. Set by module.cc.
+extern std::function<void()> after_drain;
+// A list of Delta objects of what the call has for its reader.
+py::list take_deltas(engine::Engine& engine, engine::Call& call);
+
+}  // namespace sluiceway::bindings

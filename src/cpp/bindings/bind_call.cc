@@ -1,0 +1,318 @@
+// Call and Delta for Python: waiting for a call, and reading how it ended.
+
+#include <stdexcept>
+
+#include <pybind11/stl.h>
+#include <structmember.h>
+
+#include "bindings/asyncio_port.h"
+#include "bindings/errors.h"
+#include "bindings/gil.h"
+#include "bindings/host.h"
+
+namespace sluiceway::bindings {
+namespace {
+
+constexpr std::int64_t kSignalCheckNs = 100 * kNsPerMs;  // how soon Ctrl-C is seen
+
+// --- Delta: two references, made once a piece of a stream, so it is a plain C type.
+struct DeltaObject {
+  PyObject_HEAD PyObject* text;
+  PyObject* kind;
+};
+PyTypeObject* delta_type = nullptr;
+PyObject* kind_text = nullptr;
+PyObject* kind_reasoning = nullptr;
+
+void delta_dealloc(PyObject* object) {
+  auto* self = reinterpret_cast<DeltaObject*>(object);
+  Py_XDECREF(self->text);
+  Py_XDECREF(self->kind);
+  PyTypeObject* type = Py_TYPE(object);
+  type->tp_free(object);
+  Py_DECREF(type);
+}
+PyObject* delta_str(PyObject* object) {
+  return Py_NewRef(reinterpret_cast<DeltaObject*>(object)->text);
+}
+PyObject* delta_repr(PyObject* object) {
+  auto* self = reinterpret_cast<DeltaObject*>(object);
+  return PyUnicode_FromFormat("Delta(kind=%R, text=%R)", self->kind, self->text);
+}
+PyMemberDef delta_members[] = {
+    {"text", T_OBJECT_EX, offsetof(DeltaObject, text), READONLY, "The piece of text."},
+    {"kind", T_OBJECT_EX, offsetof(DeltaObject, kind), READONLY, "'text' or 'reasoning'."},
+    {nullptr, 0, 0, 0, nullptr}};
+template <typename Function>
+void* as_slot(Function* function) {
+  return reinterpret_cast<void*>(function);
+}
+PyType_Slot delta_slots[] = {{Py_tp_dealloc, as_slot(delta_dealloc)},
+                             {Py_tp_str, as_slot(delta_str)},
+                             {Py_tp_repr, as_slot(delta_repr)},
+                             {Py_tp_members, delta_members},
+                             {Py_tp_doc, const_cast<char*>("One piece of a stream.")},
+                             {0, nullptr}};
+PyType_Spec delta_spec = {"sluiceway._core.Delta", sizeof(DeltaObject), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, delta_slots};
+
+PyObject* make_delta(const engine::Delta& delta) {
+  auto* self = PyObject_New(DeltaObject, delta_type);
+  if (self == nullptr) throw py::error_already_set();
+  self->kind = Py_NewRef(delta.reasoning ? kind_reasoning : kind_text);
+  // A provider's text is JSON that was checked to be UTF-8.
+  self->text = PyUnicode_DecodeUTF8(delta.text.data(), static_cast<Py_ssize_t>(delta.text.size()),
+                                    "replace");
+  if (self->text == nullptr) {
+    Py_DECREF(self);
+    throw py::error_already_set();
+  }
+  return reinterpret_cast<PyObject*>(self);
+}
+
+// --- Waiting
+void wait(PyCall& self, bool for_deltas) {
+  bool ready = self.call->wait(0, for_deltas);
+  while (!ready) {
+    {
+      const ReleaseGil unlocked;
+      ready = self.call->wait(kSignalCheckNs, for_deltas);
+    }
+    if (PyErr_CheckSignals() != 0) {
+      self.engine->cancel(*self.call);
+      throw py::error_already_set();
+    }
+    if (!ready && self.engine->closed() && !self.call->done()) {
+      engine::Ending ending;  // the engine belongs to the parent of a fork, or is gone
+      ending.kind = ErrorKind::kForked;
+      ending.outcome = Outcome::kInDoubt;
+      ending.message = "the call was made before this process was forked";
+      self.call->finish(std::move(ending));
+    }
+  }
+  self.host->pass_events();
+}
+
+py::list next_events_wait(PyCall& self) {
+  wait(self, true);
+  return take_deltas(*self.engine, *self.call);
+}
+
+bool cancel(PyCall& self) {
+  if (self.call->done()) return false;
+  self.engine->cancel(*self.call);
+  return true;
+}
+
+// --- Reading
+const engine::Ending& ending(const PyCall& self) {
+  static const engine::Ending none;
+  return self.call->done() ? self.call->ending() : none;
+}
+const engine::Answer& answer(const PyCall& self) {
+  static const engine::Answer none;
+  const auto& found = ending(self).answer;
+  return found ? *found : none;
+}
+py::str text_of(const std::string& text) {
+  return py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
+py::dict usage_of(const PyCall& self) {
+  py::dict out;
+  const Usage& usage = answer(self).usage;
+  for (std::size_t i = 0; i < kBucketCount; ++i) {
+    const auto bucket = static_cast<Bucket>(i);
+    if (usage.has(bucket)) out[py::str(std::string(bucket_name(bucket)))] = usage.get(bucket);
+  }
+  return out;
+}
+
+const char* source_name(engine::CostSource source) {
+  switch (source) {
+    case engine::CostSource::kProvider:
+      return "provider";
+    case engine::CostSource::kTable:
+      return "table";
+    case engine::CostSource::kEstimated:
+      return "estimated";
+    case engine::CostSource::kNone:
+      break;
+  }
+  return "none";
+}
+
+const char* cache_name(engine::CacheWord word) {
+  switch (word) {
+    case engine::CacheWord::kMiss:
+      return "miss";
+    case engine::CacheWord::kHit:
+      return "hit";
+    case engine::CacheWord::kJoined:
+      return "joined";
+    case engine::CacheWord::kOff:
+      break;
+  }
+  return "off";
+}
+
+py::list attempts_of(const PyCall& self) {
+  py::list out;
+  for (const auto& attempt : ending(self).attempts) {
+    const auto& row = engine::outcome_row(attempt.failure);
+    py::dict item;
+    item["number"] = attempt.number;
+    item["status_code"] = attempt.status;
+    item["error_kind"] = std::string(error_kind_name(row.kind));
+    item["failure"] = std::string(row.name);
+    item["outcome"] = std::string(outcome_name(row.outcome));
+    item["wait_ms"] = static_cast<double>(attempt.wait_ns) / 1e6;
+    item["duration_ms"] = static_cast<double>(attempt.duration_ns) / 1e6;
+    item["provider_request_id"] = attempt.request_id;
+    out.append(std::move(item));
+  }
+  return out;
+}
+
+py::object budget_refusal_of(const PyCall& self) {
+  const auto& refusal = ending(self).budget;
+  if (!refusal) return py::none();
+  py::dict out;
+  const ScopeBalance& b = refusal->balance;
+  out["scope"] = refusal->scope;
+  out["limit"] = b.limit == kNanousdMax ? py::object(py::none()) : py::int_(b.limit);
+  out["settled"] = b.settled;
+  out["held"] = b.held;
+  out["in_doubt"] = b.in_doubt;
+  out["amount"] = refusal->amount;
+  out["blocked"] = b.blocked;
+  return out;
+}
+
+py::object limit_refusal_of(const PyCall& self) {
+  const auto& refusal = ending(self).limit;
+  if (!refusal) return py::none();
+  py::dict out;
+  out["dimension"] = std::string(dimension_name(refusal->dimension));
+  out["wait_s"] = refusal->wait_ns == limits::kNever ? py::object(py::none())
+                                                     : py::float_(refusal->wait_ns / 1e9);
+  return out;
+}
+
+py::object cost_of(const PyCall& self) {
+  const auto& end = ending(self);
+  return end.cost < 0 ? py::object(py::none()) : py::int_(end.cost);
+}
+
+py::object retry_after_of(const PyCall& self) {
+  const std::int64_t ns = ending(self).retry_after_ns;
+  return ns < 0 ? py::object(py::none()) : py::float_(static_cast<double>(ns) / 1e9);
+}
+
+void add_answer(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
+  call.def_property_readonly("text", [](const PyCall& s) { return text_of(answer(s).text); })
+      .def_property_readonly("reasoning_text",
+                             [](const PyCall& s) { return text_of(answer(s).reasoning_text); })
+      .def_property_readonly("finish_reason",
+                             [](const PyCall& s) { return answer(s).finish_reason; })
+      .def_property_readonly("cut_by_max_output", [](const PyCall& s) { return answer(s).cut; })
+      .def_property_readonly("served_model", [](const PyCall& s) { return answer(s).model; })
+      .def_property_readonly("response_id", [](const PyCall& s) { return answer(s).response_id; })
+      .def_property_readonly("body", [](const PyCall& s) { return py::bytes(answer(s).body); })
+      .def_property_readonly("headers", [](const PyCall& s) { return answer(s).headers; })
+      .def_property_readonly("usage", &usage_of);
+}
+
+void add_ending(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
+  call.def_property_readonly(
+          "ok",
+          [](const PyCall& s) { return s.call->done() && ending(s).kind == ErrorKind::kNone; })
+      .def_property_readonly(
+          "error_kind",
+          [](const PyCall& s) { return std::string(error_kind_name(ending(s).kind)); })
+      .def_property_readonly(
+          "outcome", [](const PyCall& s) { return std::string(outcome_name(ending(s).outcome)); })
+      .def_property_readonly("message", [](const PyCall& s) { return text_of(ending(s).message); })
+      .def_property_readonly("call_id",
+                             [](const PyCall& s) { return s.call->request.call_id.text(); })
+      .def_property_readonly("intent_id",
+                             [](const PyCall& s) { return s.call->request.intent_id.text(); })
+      .def_property_readonly("status_code", [](const PyCall& s) { return ending(s).status; })
+      .def_property_readonly("provider_request_id",
+                             [](const PyCall& s) { return ending(s).request_id; })
+      .def_property_readonly("cost_nanousd", &cost_of)
+      .def_property_readonly("cost_source",
+                             [](const PyCall& s) { return source_name(ending(s).cost_source); })
+      .def_property_readonly("ceiling_nanousd",
+                             [](const PyCall& s) { return s.call->request.ceiling; })
+      .def_property_readonly("held_nanousd", [](const PyCall& s) { return ending(s).held; })
+      .def_property_readonly("price_version",
+                             [](const PyCall& s) {
+                               const auto& settled = ending(s).price_version;
+                               return settled.empty() ? s.call->request.price_version : settled;
+                             })
+      .def_property_readonly("cache", [](const PyCall& s) { return cache_name(ending(s).cache); })
+      .def_property_readonly(
+          "latency_ms",
+          [](const PyCall& s) { return static_cast<double>(ending(s).latency_ns) / 1e6; })
+      .def_property_readonly(
+          "queue_ms", [](const PyCall& s) { return static_cast<double>(ending(s).queue_ns) / 1e6; })
+      .def_property_readonly("retry_after_s", &retry_after_of)
+      .def_property_readonly("error_type",
+                             [](const PyCall& s) { return text_of(ending(s).error.type); })
+      .def_property_readonly("error_code",
+                             [](const PyCall& s) { return text_of(ending(s).error.code); })
+      .def_property_readonly("attempts", &attempts_of)
+      .def_property_readonly("budget_refusal", &budget_refusal_of)
+      .def_property_readonly("limit_refusal", &limit_refusal_of)
+      .def_property_readonly("duplicate_call_id", [](const PyCall& s) -> py::object {
+        const Id& earlier = ending(s).earlier_call;
+        if (earlier.empty()) return py::none();
+        return py::str(earlier.text());
+      });
+}
+
+}  // namespace
+
+py::list take_deltas(engine::Engine& engine, engine::Call& call) {
+  bool resume = false;
+  const auto deltas = call.take(&resume);
+  if (resume) engine.resume(call);
+  py::list out(deltas.size());
+  for (std::size_t i = 0; i < deltas.size(); ++i) {
+    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), make_delta(deltas[i]));
+  }
+  return out;
+}
+
+void init_call(py::module_& module) {
+  delta_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&delta_spec));
+  kind_text = PyUnicode_InternFromString("text");
+  kind_reasoning = PyUnicode_InternFromString("reasoning");
+  if (delta_type == nullptr || kind_text == nullptr || kind_reasoning == nullptr) {
+    throw py::error_already_set();
+  }
+  module.attr("Delta") = py::handle(reinterpret_cast<PyObject*>(delta_type));
+  py::class_<PyCall, std::unique_ptr<PyCall>> call(
+      module, "Call", "One hop of a call, from submission to its end.");
+  call.def(
+          "wait", [](PyCall& self) { wait(self, false); }, "Blocks until the call is done.")
+      .def("__await__",
+           [](const py::object& self) {
+             const auto& call = self.cast<PyCall&>();
+             return make_awaitable({call.engine, call.call, false}, self);
+           })
+      .def("cancel", &cancel, "Asks the engine to stop it; false when it had ended.")
+      .def("next_events_wait", &next_events_wait,
+           "Blocks for at least one delta; an empty list is the end.")
+      .def(
+          "next_events",
+          [](PyCall& self) { return make_awaitable({self.engine, self.call, true}, py::none()); },
+          "Awaitable of at least one delta; an empty list is the end.")
+      .def_property_readonly("done", [](const PyCall& self) { return self.call->done(); });
+  add_ending(call);
+  add_answer(call);
+}
+
+}  // namespace sluiceway::bindings

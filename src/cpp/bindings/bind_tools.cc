@@ -1,0 +1,95 @@
+// Small functions of the core for Python: canonical JSON, cache keys, ids, calendar windows,
+// versions, the outcome table.
+
+#include <pybind11/stl.h>
+#include "base/calendar.h"
+
+#include "bindings/errors.h"
+#include "bindings/host.h"
+#include "bindings/py_writer.h"
+#include "http/curl_transport.h"
+
+namespace sluiceway::bindings {
+namespace {
+
+py::bytes canonical_json(const py::object& value) {
+  std::string out;
+  if (!write_canonical(out, value.ptr())) throw py::error_already_set();
+  return py::bytes(out);
+}
+
+py::bytes json_bytes(const py::object& value) {
+  std::string out;
+  if (!write_body(out, value.ptr())) throw py::error_already_set();
+  return py::bytes(out);
+}
+
+py::bytes cache_key(const std::string& tenant, std::int64_t schema_version,
+                    const std::string& provider, const std::string& model,
+                    const std::string& operation, const py::object& request) {
+  std::string canonical;
+  if (!write_canonical(canonical, request.ptr())) throw py::error_already_set();
+  const std::string version = std::to_string(schema_version);
+  const auto key = cache::cache_key({.tenant = tenant,
+                                     .schema_version = version,
+                                     .provider = provider,
+                                     .model = model,
+                                     .operation = operation,
+                                     .canonical_request = canonical});
+  return {reinterpret_cast<const char*>(key.data()), key.size()};
+}
+
+std::string new_id() {
+  static auto* random = new SystemRandom;
+  static auto* ids = new IdGenerator(*random);
+  return ids->next(SystemClock::instance().wall_ns()).text();
+}
+
+std::string window_key(const std::string& period, double unix_s, const std::string& time_zone) {
+  const auto zone = take(TimeZone::load(time_zone));
+  return sluiceway::window_key(take(period_from_name(period)),
+                               static_cast<std::int64_t>(unix_s * 1e9), zone);
+}
+
+py::list outcome_rows() {
+  static constexpr const char* kBooks[] = {"settle", "void", "in_doubt"};
+  static constexpr const char* kBreaker[] = {"success", "failure", "ignored", "account"};
+  py::list out;
+  for (const auto& row : engine::outcome_table()) {
+    py::dict item;
+    item["failure"] = std::string(row.name);
+    item["error_kind"] = std::string(error_kind_name(row.kind));
+    item["outcome"] = std::string(outcome_name(row.outcome));
+    item["books"] = kBooks[static_cast<std::size_t>(row.books)];
+    item["resend"] = row.resend;
+    item["throttled"] = row.throttled;
+    item["breaker"] = kBreaker[static_cast<std::size_t>(row.breaker)];
+    out.append(std::move(item));
+  }
+  return out;
+}
+
+py::dict core_versions() {
+  py::dict out;
+  out["libcurl"] = http::curl_version_text();
+  out["compiler"] = __VERSION__;
+  return out;
+}
+
+}  // namespace
+
+void init_tools(py::module_& module) {
+  module.def("canonical_json", &canonical_json, py::arg("value"), "RFC 8785 canonical JSON.");
+  module.def("json_bytes", &json_bytes, py::arg("value"), "Compact JSON in the order of the keys.");
+  module.def("cache_key", &cache_key, py::arg("tenant"), py::arg("schema_version"),
+             py::arg("provider"), py::arg("model"), py::arg("operation"), py::arg("request"));
+  module.def("new_id", &new_id, "A UUIDv7.");
+  module.def("window_key", &window_key, py::arg("period"), py::arg("unix_s"), py::arg("time_zone"));
+  module.def("outcome_rows", &outcome_rows, "The table of what may happen to an attempt.");
+  module.def("core_versions", &core_versions);
+  module.def("_before_fork", &EngineHost::before_fork);
+  module.def("_after_fork_in_parent", &EngineHost::after_fork_in_parent);
+  module.def("_after_fork_in_child", &EngineHost::after_fork_in_child);
+}
+
+}  // namespace sluiceway::bindings

@@ -1,0 +1,228 @@
+// The engine as Python holds it: see host.h.
+#include <pybind11/stl.h>
+
+#include "bindings/host.h"
+
+#include <algorithm>
+
+#include "bindings/asyncio_port.h"
+#include "bindings/errors.h"
+#include "bindings/gil.h"
+#include "bindings/spec.h"
+
+namespace sluiceway::bindings {
+
+std::vector<EngineHost*>& EngineHost::all() {
+  static auto* hosts = new std::vector<EngineHost*>;
+  return *hosts;
+}
+
+EngineHost::EngineHost(const py::dict& options) {
+  SpecReader reader(options, "engine");
+  ledger_options_.path = reader.text("ledger_path", ":memory:");
+  ledger_options_.durability = durability_by_name(reader.text("durability", "power"));
+  ledger_options_.queue_max = static_cast<std::size_t>(reader.integer("ledger_queue_max", 65'536));
+  ledger_options_.post_in_doubt_after_ns = reader.seconds_ns("post_in_doubt_after_s", 604'800.0);
+  cache_bytes_max_ = static_cast<std::size_t>(reader.integer("cache_bytes_max", 64 << 20));
+  connections_max_ = static_cast<int>(reader.integer("connections_max", 1024));
+  attempt_header_ = reader.text("send_attempt_header", "auto");
+  reader.finish();
+  all().push_back(this);
+}
+
+EngineHost::~EngineHost() {
+  auto& hosts = all();
+  hosts.erase(std::remove(hosts.begin(), hosts.end(), this), hosts.end());
+  if (engine_) {
+    const auto engine = std::move(engine_);
+    const ReleaseGil unlocked;
+    engine->close(2 * kNsPerSecond);
+  }
+}
+
+std::shared_ptr<engine::Engine> EngineHost::engine() {
+  if (engine_) return engine_;
+  if (closed_) raise("GatewayClosed", "this gateway was closed; make a new one");
+  engine::EngineOptions options;
+  options.ledger = ledger_options_;
+  options.cache_bytes_max = cache_bytes_max_;
+  options.connections_per_origin_max = connections_max_;
+  StatusOr<std::shared_ptr<engine::Engine>> started = nullptr;
+  {
+    const ReleaseGil unlocked;
+    started = engine::Engine::start(std::move(options));
+  }
+  auto fresh = take(std::move(started));
+  if (engine_) return engine_;  // another thread was faster while the GIL was free
+  ++generation_;
+  engine_ = std::move(fresh);
+  return engine_;
+}
+
+std::shared_ptr<limits::CircuitBreaker> EngineHost::make_breaker(
+    const BreakerKey& key, const limits::BreakerConfig& config, bool enabled) {
+  auto& slot = breakers_[key];
+  if (!slot) {
+    breaker_randoms_.push_back(std::make_unique<SystemRandom>());
+    slot = std::make_shared<limits::CircuitBreaker>(config, breaker_randoms_.back().get());
+    if (!enabled) slot->disable();
+  }
+  return slot;
+}
+
+std::shared_ptr<limits::CircuitBreaker> EngineHost::breaker(const std::string& provider,
+                                                            const std::string& account,
+                                                            const std::string& model) {
+  const auto found = breakers_.find({provider, account, model});
+  return found == breakers_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<engine::Group> EngineHost::group(const std::string& name) {
+  const auto found = groups_.find(name);
+  return found == groups_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<const engine::Route> EngineHost::route(PyRoute& route) {
+  engine();
+  if (route.route && route.generation == generation_) return route.route;
+  const RouteParts& parts = route.parts;
+  auto made = std::make_shared<engine::Route>(*parts.fixed);
+  made->breaker = make_breaker({made->provider, made->account, made->model}, parts.breaker,
+                               parts.breaker_enabled);
+  made->account_breaker = make_breaker(
+      {made->provider, made->account, ""},
+      limits::BreakerConfig{.failure_threshold = 0, .failure_percent = 0}, parts.breaker_enabled);
+  auto& budget = retry_budgets_[made->provider + "\n" + made->account];
+  if (!budget) budget = std::make_shared<limits::RetryBudget>(parts.retry_budget_percent);
+  made->retry_budget = budget;
+  if (parts.limited) {
+    auto& group = groups_[parts.group_name];
+    if (!group) {
+      group = std::make_shared<engine::Group>();
+      group->name = parts.group_name;
+      group->limits = std::make_shared<limits::LimitGroup>(parts.group);
+    }
+    made->group = group;
+  }
+  const std::string& host = made->url->host();
+  const bool loopback = host == "127.0.0.1" || host == "localhost" || host == "[::1]";
+  made->send_attempt_header =
+      attempt_header_ == "always" || (attempt_header_ == "auto" && loopback);
+  route.route = std::move(made);
+  route.generation = generation_;
+  return route.route;
+}
+
+std::shared_ptr<const store::CallLabels> EngineHost::labels(PyRoute& route,
+                                                            std::string_view tenant) {
+  const auto found = route.labels.find(tenant);
+  if (found != route.labels.end()) return found->second;
+  // Tenants may be many: the cache is bounded, the ledger interns by content anyway.
+  if (route.labels.size() > 10'000) route.labels.clear();
+  auto labels = std::make_shared<store::CallLabels>();
+  const engine::Route& fixed = *route.parts.fixed;
+  labels->provider = fixed.provider;
+  labels->model = fixed.model;
+  labels->operation = fixed.operation;
+  labels->account = fixed.account;
+  labels->tenant = tenant;
+  route.labels[std::string(tenant)] = labels;
+  return labels;
+}
+
+std::uint32_t EngineHost::tenant_number(std::string_view tenant) {
+  const auto found = tenants_.find(tenant);
+  if (found != tenants_.end()) return found->second;
+  const auto number = static_cast<std::uint32_t>(tenants_.size() + 1);
+  tenants_[std::string(tenant)] = number;
+  return number;
+}
+
+void EngineHost::close(double timeout_s) {
+  closed_ = true;
+  if (!engine_) return;
+  const auto engine = std::move(engine_);
+  engine_ = nullptr;
+  {
+    const ReleaseGil unlocked;
+    engine->close(static_cast<std::int64_t>(timeout_s * 1e9));
+  }
+  pass_events();
+}
+
+py::list EngineHost::take_events() {
+  py::list out;
+  if (!engine_) return out;
+  for (auto& event : engine_->events().take()) {
+    py::dict item;
+    item["kind"] = py::str(std::string(engine::event_kind_name(event.kind)));
+    item["provider"] = event.provider;
+    item["account"] = event.account;
+    item["model"] = event.model;
+    item["call_id"] = event.call_id.text();
+    item["detail"] = event.detail;
+    item["t_wall"] = static_cast<double>(event.wall_ns) / 1e9;
+    out.append(std::move(item));
+  }
+  return out;
+}
+
+void EngineHost::pass_events() {
+  if (!engine_ || !event_callback_ || event_callback_.is_none() || !engine_->events().any()) return;
+  try {
+    event_callback_(take_events());
+  } catch (py::error_already_set& error) {
+    error.discard_as_unraisable("sluiceway event callback");
+  }
+}
+
+void EngineHost::before_fork() {
+  for (EngineHost* host : all()) {
+    if (host->engine_) host->engine_->lock_for_fork();
+  }
+  store::fork_before();
+}
+
+void EngineHost::after_fork_in_parent() {
+  store::fork_after_in_parent();
+  for (EngineHost* host : all()) {
+    if (host->engine_) host->engine_->unlock_in_parent();
+  }
+}
+
+void EngineHost::after_fork_in_child() {
+  store::fork_after_in_child();
+  for (EngineHost* host : all()) {
+    if (!host->engine_) continue;
+    host->engine_->abandon_in_child();
+    // The inherited engine has no thread here and its descriptors are the parent's: it is leaked.
+    new std::shared_ptr<engine::Engine>(std::move(host->engine_));
+    host->engine_ = nullptr;
+    ++host->generation_;
+    host->breakers_.clear();
+    host->groups_.clear();
+    host->retry_budgets_.clear();
+  }
+  forget_ports_in_child();
+}
+
+const std::shared_ptr<store::Scope>& PyScope::get() {
+  const auto engine = host->engine();
+  if (!scope || generation != host->generation()) {
+    StatusOr<std::shared_ptr<store::Scope>> opened = nullptr;
+    {
+      const ReleaseGil unlocked;
+      opened = engine->ledger().open_scope(config);
+    }
+    scope = take(std::move(opened));
+    generation = host->generation();
+  }
+  return scope;
+}
+
+PyCall::~PyCall() {
+  // Nobody can take the answer any more: stop the upstream call.
+  if (call && !call->done() && engine && !engine->closed()) engine->cancel(*call);
+}
+
+}  // namespace sluiceway::bindings

@@ -1,0 +1,360 @@
+// Engine.submit: see submit.h.
+#include <pybind11/stl.h>
+
+#include "bindings/submit.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+#include <unordered_map>
+
+#include "bindings/errors.h"
+#include "bindings/py_writer.h"
+#include "cost/quote.h"
+
+namespace sluiceway::bindings {
+namespace {
+
+enum Name : std::size_t {
+  kStream,
+  kTimeout,
+  kConnectTimeout,
+  kReadTimeout,
+  kPoolTimeout,
+  kScopes,
+  kOnExceed,
+  kTenant,
+  kIntentId,
+  kIdempotencyKey,
+  kMaxOutputTokens,
+  kPromptAllowance,
+  kReachable,
+  kExpectedPrompt,
+  kExpectedOutput,
+  kCap,
+  kCacheTtl,
+  kExtraHeaders,
+  kPriority,
+  kAttempts,
+  kNames
+};
+constexpr std::array<const char*, kNames> kNameTexts = {"stream",
+                                                        "timeout_s",
+                                                        "connect_timeout_s",
+                                                        "read_timeout_s",
+                                                        "pool_timeout_s",
+                                                        "scopes",
+                                                        "on_exceed",
+                                                        "tenant",
+                                                        "intent_id",
+                                                        "idempotency_key",
+                                                        "max_output_tokens",
+                                                        "prompt_allowance",
+                                                        "reachable_buckets",
+                                                        "expected_prompt_tokens",
+                                                        "expected_output_tokens",
+                                                        "cap_nanousd",
+                                                        "cache_ttl_s",
+                                                        "extra_headers",
+                                                        "priority",
+                                                        "attempts"};
+std::array<PyObject*, kNames> interned{};
+
+using Arguments = std::array<PyObject*, kNames>;  // borrowed; null where not given
+
+void place(Arguments& out, PyObject* name, PyObject* value) {
+  for (std::size_t i = 0; i < kNames; ++i) {
+    if (name == interned[i]) {
+      out[i] = value;
+      return;
+    }
+  }
+  for (std::size_t i = 0; i < kNames; ++i) {
+    if (PyUnicode_Compare(name, interned[i]) == 0) {
+      out[i] = value;
+      return;
+    }
+  }
+  throw py::type_error("submit() has no argument " + py::repr(name).cast<std::string>());
+}
+
+std::int64_t integer_of(PyObject* value, std::int64_t fallback) {
+  if (value == nullptr || value == Py_None) return fallback;
+  const long long number = PyLong_AsLongLong(value);
+  if (number == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return number;
+}
+
+std::int64_t span_of(PyObject* value, std::size_t name, std::int64_t fallback_ns) {
+  if (value == nullptr || value == Py_None) return fallback_ns;
+  const double seconds = PyFloat_AsDouble(value);
+  if (seconds == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  if (!(seconds >= 0)) {
+    raise("InvalidRequest",
+          std::string(kNameTexts[name]) + " must be a number of seconds, 0 or more");
+  }
+  return seconds > 9e8 ? std::int64_t{900'000'000} * kNsPerSecond
+                       : static_cast<std::int64_t>(seconds * 1e9);
+}
+
+std::string_view view_of(PyObject* value, std::string_view fallback) {
+  if (value == nullptr || value == Py_None) return fallback;
+  Py_ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(value, &size);
+  if (text == nullptr) throw py::error_already_set();
+  return {text, static_cast<std::size_t>(size)};
+}
+
+void read_scopes(PyObject* given, engine::CallRequest& request) {
+  if (given == nullptr || given == Py_None) return;
+  const auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(given, "scopes"));
+  if (!sequence) throw py::error_already_set();
+  const Py_ssize_t size = PySequence_Fast_GET_SIZE(sequence.ptr());
+  request.scopes.reserve(static_cast<std::size_t>(size));
+  for (Py_ssize_t i = 0; i < size; ++i) {
+    const py::handle item = PySequence_Fast_GET_ITEM(sequence.ptr(), i);
+    request.scopes.push_back(item.cast<PyScope&>().get());
+  }
+}
+
+void read_headers(PyObject* given, engine::CallRequest& request) {
+  if (given == nullptr || given == Py_None) return;
+  for (const py::handle item : py::handle(given)) {
+    const auto pair = item.cast<std::pair<std::string, std::string>>();
+    request.extra_headers.push_back({pair.first, pair.second});
+    if (const Status status = http::check_header(request.extra_headers.back()); !status.ok()) {
+      raise("InvalidRequest", to_std(status.message()));
+    }
+  }
+}
+
+void write_request_body(PyObject* body, std::string& out) {
+  if (body == Py_None) return;
+  if (PyBytes_Check(body)) {
+    out.assign(PyBytes_AS_STRING(body), static_cast<std::size_t>(PyBytes_GET_SIZE(body)));
+    return;
+  }
+  if (!write_body(out, body)) throw py::error_already_set();
+}
+
+// False: this request has no canonical form and is not cached.
+bool make_key(PyObject* body, const PyRoute& route, engine::CallRequest& request) {
+  std::string canonical;
+  if (PyBytes_Check(body)) {
+    canonical = request.body;
+  } else if (!write_canonical(canonical, body)) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) throw py::error_already_set();
+    PyErr_Clear();
+    return false;
+  }
+  const engine::Route& fixed = *request.route;
+  request.cache_key = cache::cache_key({.tenant = request.tenant,
+                                        .schema_version = route.schema_version,
+                                        .provider = fixed.provider,
+                                        .model = fixed.model,
+                                        .operation = fixed.operation,
+                                        .canonical_request = canonical});
+  return true;
+}
+
+void estimate_amounts(const PyRoute& route, const BoundArguments& bound,
+                      engine::CallRequest& request) {
+  if (!request.route->group) return;
+  using limits::Dimension;
+  const auto at = [&](Dimension d) -> std::int64_t& {
+    return request.amounts[static_cast<std::size_t>(d)];
+  };
+  const auto limit = [&](Dimension d) {
+    const std::int64_t most = route.parts.group.limit_per_window[static_cast<std::size_t>(d)];
+    return most > 0 ? most : INT64_MAX;
+  };
+  const auto bytes = static_cast<std::int64_t>(request.body.size());
+  const std::int64_t input =
+      bound.expected_prompt_tokens > 0 ? bound.expected_prompt_tokens : (bytes + 3) / 4;
+  std::int64_t output =
+      bound.expected_output_tokens > 0 ? bound.expected_output_tokens : bound.max_output_tokens;
+  output = std::min(output, limit(Dimension::kOutputTokens));
+  at(Dimension::kRequests) = 1;
+  at(Dimension::kConcurrency) = 1;
+  at(Dimension::kInputTokens) = input;
+  at(Dimension::kOutputTokens) = output;
+  // A maximum is not a need: alone it does not make a request too large for its limit.
+  at(Dimension::kTokens) =
+      std::max(input, std::min(saturating_add(input, output), limit(Dimension::kTokens)));
+}
+
+py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
+                  const Arguments& given) {
+  auto& route = py::handle(route_object).cast<PyRoute&>();
+  const auto shared = host.shared_from_this();
+  engine::CallRequest request;
+  request.route = host.route(route);
+  const auto engine = host.engine();
+  const engine::Route& fixed = *request.route;
+  const std::int64_t now_ns = engine->clock().monotonic_ns();
+  request.stream = given[kStream] != nullptr && PyObject_IsTrue(given[kStream]) == 1;
+  request.tenant = view_of(given[kTenant], "default");
+  request.tenant_number = host.tenant_number(request.tenant);
+  request.labels = host.labels(route, request.tenant);
+  request.call_id = engine->new_id();
+  const std::string_view intent = view_of(given[kIntentId], "");
+  request.intent_id = request.call_id;
+  if (!intent.empty()) {
+    const auto parsed = Id::parse(intent);
+    if (!parsed) raise("InvalidRequest", "intent_id is not an id");
+    request.intent_id = *parsed;
+  }
+  request.idempotency_key = view_of(given[kIdempotencyKey], "");
+  read_scopes(given[kScopes], request);
+  read_headers(given[kExtraHeaders], request);
+  write_request_body(body, request.body);
+
+  BoundArguments bound;
+  bound.max_output_tokens = integer_of(given[kMaxOutputTokens], 0);
+  bound.prompt_allowance = integer_of(given[kPromptAllowance], 0);
+  bound.reachable = given[kReachable] == nullptr ? 0 : buckets_of(given[kReachable]);
+  bound.expected_prompt_tokens = integer_of(given[kExpectedPrompt], 0);
+  bound.expected_output_tokens = integer_of(given[kExpectedOutput], 0);
+  bound.timeout_ns = span_of(given[kTimeout], kTimeout, 30 * kNsPerSecond);
+  request.deadline_ns = saturating_add(now_ns, bound.timeout_ns);
+  request.connect_timeout_ns = span_of(given[kConnectTimeout], kConnectTimeout, 10 * kNsPerSecond);
+  request.read_timeout_ns = span_of(given[kReadTimeout], kReadTimeout, 0);
+  request.pool_timeout_ns = span_of(given[kPoolTimeout], kPoolTimeout, 0);
+  request.cache_ttl_ns = span_of(given[kCacheTtl], kCacheTtl, 0);
+  request.attempts = static_cast<int>(integer_of(given[kAttempts], 0));
+  request.priority =
+      static_cast<std::uint8_t>(std::clamp<std::int64_t>(integer_of(given[kPriority], 1), 0, 255));
+  if (view_of(given[kOnExceed], "refuse") == "wait") request.on_exceed = engine::OnExceed::kWait;
+
+  std::shared_ptr<engine::Call> call;
+  if (request.cache_ttl_ns > 0 && !request.stream) {
+    if (!make_key(body, route, request)) request.cache_ttl_ns = 0;
+    if (auto answer = request.cache_ttl_ns > 0 ? engine->look_up(request.cache_key) : nullptr) {
+      engine::Ending ending;
+      ending.outcome = Outcome::kDone;
+      ending.status = answer->status;
+      ending.cost = 0;
+      ending.price_version = answer->price_version;
+      ending.cache = engine::CacheWord::kHit;
+      ending.latency_ns = engine->clock().monotonic_ns() - now_ns;
+      ending.answer = std::move(answer);
+      call = std::make_shared<engine::Call>(std::move(request));
+      call->finish(std::move(ending));
+      return py::cast(std::make_unique<PyCall>(engine, shared, std::move(call)));
+    }
+  }
+  const std::int64_t cap = integer_of(given[kCap], -1);
+  if (cap >= 0) {
+    request.ceiling = cap;
+  } else if (!fixed.free) {
+    const cost::Quote quote =
+        quote_of(fixed, request.body.size(), bound, engine->clock().wall_ns());
+    request.ceiling = quote.ceiling;
+    request.price_version = quote.row_version;
+  }
+  estimate_amounts(route, bound, request);
+  call = std::make_shared<engine::Call>(std::move(request));
+  engine->submit(call);
+  return py::cast(std::make_unique<PyCall>(engine, shared, std::move(call)));
+}
+
+PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  try {
+    if (count != 2)
+      throw py::type_error("submit(route, body, *, ...) takes two positional arguments");
+    Arguments given{};
+    const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+    for (Py_ssize_t i = 0; i < named; ++i) {
+      place(given, PyTuple_GET_ITEM(names, i), args[count + i]);
+    }
+    return submit(py::handle(self).cast<EngineHost&>(), args[0], args[1], given).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+PyMethodDef submit_method = {
+    "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_fast)),
+    METH_FASTCALL | METH_KEYWORDS,
+    "submit(route, body, *, ...) -> Call. Hands one call to the engine; see "
+    "docs/internals/core.md."};
+
+py::list submit_many(EngineHost& host, const py::sequence& calls) {
+  py::list out;
+  const engine::Cork cork;  // one bell for all
+  for (const py::handle item : calls) {
+    const auto entry = item.cast<py::tuple>();
+    if (entry.size() != 3)
+      throw py::type_error("submit_many takes (route, body, arguments) tuples");
+    Arguments given{};
+    for (const auto& [name, value] : entry[2].cast<py::dict>())
+      place(given, name.ptr(), value.ptr());
+    out.append(submit(host, entry[0].ptr(), entry[1].ptr(), given));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::uint32_t buckets_of(py::handle names) {
+  // The same few tuples come again and again; the cache holds a reference, so a pointer stays true.
+  static auto* known = new std::unordered_map<PyObject*, std::uint32_t>;
+  const auto found = known->find(names.ptr());
+  if (found != known->end()) return found->second;
+  std::uint32_t mask = 0;
+  for (const py::handle name : names) {
+    const std::size_t index = bucket_index(name.cast<std::string>());
+    if (index == kBucketCount)
+      raise("ConfigError", "unknown usage bucket " + name.cast<std::string>());
+    mask |= 1u << index;
+  }
+  if (py::isinstance<py::tuple>(names) && known->size() < 256) {
+    (*known)[names.inc_ref().ptr()] = mask;
+  }
+  return mask;
+}
+
+cost::Quote quote_of(const engine::Route& route, std::size_t body_bytes,
+                     const BoundArguments& bound, std::int64_t wall_ns) {
+  const std::string name = route.provider + "/" + route.model;
+  if (!route.sheet) {
+    raise("UnpricedOperation", name + " has no price: add a price row, or state max_cost_usd");
+  }
+  cost::QuoteInput input;
+  input.prompt_tokens_max =
+      saturating_add(static_cast<std::int64_t>(body_bytes), bound.prompt_allowance);
+  input.output_tokens_max =
+      bound.max_output_tokens > 0 ? bound.max_output_tokens : route.sheet->max_output_tokens;
+  input.reachable_buckets = bound.reachable != 0 ? bound.reachable : cost::kTextBuckets;
+  input.from_wall_ns = wall_ns;
+  input.to_wall_ns = saturating_add(wall_ns, bound.timeout_ns);
+  input.service_tier = route.service_tier;
+  input.expected_prompt_tokens = bound.expected_prompt_tokens;
+  input.expected_output_tokens = bound.expected_output_tokens;
+  const auto quote = cost::quote(*route.sheet, input);
+  if (!quote.ok()) {
+    raise("UnpricedOperation", name + ": " + std::string(to_std(quote.status().message())));
+  }
+  return *quote;
+}
+
+void init_submit(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine) {
+  for (std::size_t i = 0; i < kNames; ++i) {
+    interned[i] = PyUnicode_InternFromString(kNameTexts[i]);
+    if (interned[i] == nullptr) throw py::error_already_set();
+  }
+  auto* type = reinterpret_cast<PyTypeObject*>(engine.ptr());
+  const auto method = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &submit_method));
+  if (!method) throw py::error_already_set();
+  py::setattr(engine, "submit", method);
+  engine.def("submit_many", &submit_many, py::arg("calls"),
+             "Hands many (route, body, arguments) to the engine with one wake-up.");
+}
+
+}  // namespace sluiceway::bindings

@@ -1,0 +1,188 @@
+// Choosing a price row and settling usage with it: see price_book.h.
+#include "cost/price_book.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+namespace sluiceway::cost {
+namespace {
+
+constexpr std::int64_t kSecondNs = 1'000'000'000;
+constexpr std::int64_t kDayS = 86'400;
+
+constexpr std::array<Bucket, 6> kPromptBuckets = {Bucket::kInput,        Bucket::kCacheRead,
+                                                  Bucket::kCacheWrite5m, Bucket::kCacheWrite1h,
+                                                  Bucket::kAudioInput,   Bucket::kImageInput};
+
+// Rounds towards minus infinity, so that instants before 1970 fall into the right second and day.
+constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) {
+  return a / b - (a % b < 0 ? 1 : 0);
+}
+
+bool is_standard(std::string_view tier) {
+  return tier.empty() || tier == "default" || tier == "standard";
+}
+
+bool in_windows(const PriceRow& row, std::int64_t wall_ns) {
+  const std::int64_t wall_s = floor_div(wall_ns, kSecondNs);
+  const std::int64_t day = floor_div(wall_s, kDayS);
+  const std::int64_t second = wall_s - day * kDayS;
+  for (const std::int32_t excluded : row.excluded_days) {
+    if (excluded == day) return false;
+  }
+  // 1970-01-01 was a Thursday: 3 when Monday is 0.
+  const std::int64_t weekday = (day + 3) - floor_div(day + 3, 7) * 7;
+  for (const TimeWindow& window : row.windows) {
+    if (((window.weekday_mask >> weekday) & 1) == 0) continue;
+    if (second >= window.from_s && second < window.to_s) return true;
+  }
+  return false;
+}
+
+Status row_error(const PriceSheet& sheet, const PriceRow& row, std::string_view what) {
+  std::string message = "price row '" + row.version + "' of " + sheet.provider + "/" + sheet.model;
+  message += ": ";
+  message += what;
+  return invalid_argument(message);
+}
+
+Status check_row(const PriceSheet& sheet, const PriceRow& row) {
+  if (row.version.empty()) return row_error(sheet, row, "has no version");
+  if (row.effective_from_ns >= row.effective_to_ns) {
+    return row_error(sheet, row, "ends before it begins");
+  }
+  if (row.prompt_from < 0 || row.prompt_from >= row.prompt_to) {
+    return row_error(sheet, row, "has an empty range of prompt tokens");
+  }
+  if (row.factor_num < 0 || row.factor_den <= 0) {
+    return row_error(sheet, row, "needs a factor of at least 0 over at least 1");
+  }
+  if (row.windows_inverted && row.windows.empty()) {
+    return row_error(sheet, row, "inverts windows that it does not have");
+  }
+  for (const TimeWindow& window : row.windows) {
+    if (window.from_s < 0 || window.from_s >= window.to_s || window.to_s > kDayS ||
+        (window.weekday_mask & 0x7f) == 0) {
+      return row_error(sheet, row, "has an empty window, or one outside the day");
+    }
+  }
+  for (const std::int64_t rate : row.rate) {
+    if (rate < -1) return row_error(sheet, row, "has a rate below zero");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+StatusOr<std::shared_ptr<const PriceBook>> PriceBook::make(std::vector<PriceSheet> sheets,
+                                                           std::string version) {
+  std::shared_ptr<PriceBook> book(new PriceBook());
+  book->version_ = std::move(version);
+  book->sheets_.reserve(sheets.size());
+  for (PriceSheet& given : sheets) {
+    auto sheet = std::make_shared<const PriceSheet>(std::move(given));
+    if (sheet->provider.empty() || sheet->model.empty()) {
+      return invalid_argument("a price sheet needs a provider and a model");
+    }
+    if (sheet->rows.empty()) {
+      return invalid_argument("no price rows for " + sheet->provider + "/" + sheet->model);
+    }
+    for (const PriceRow& row : sheet->rows) {
+      if (Status status = check_row(*sheet, row); !status.ok()) return status;
+    }
+    auto& models = book->by_provider_[sheet->provider];
+    std::vector<std::string> names = sheet->aliases;
+    names.push_back(sheet->model);
+    for (const std::string& name : names) {
+      if (!models.emplace(name, sheet).second) {
+        return invalid_argument("two price sheets of " + sheet->provider + " name '" + name + "'");
+      }
+    }
+    book->sheets_.push_back(std::move(sheet));
+  }
+  return std::shared_ptr<const PriceBook>(std::move(book));
+}
+
+std::shared_ptr<const PriceSheet> PriceBook::find(std::string_view provider,
+                                                  std::string_view model) const {
+  const auto models = by_provider_.find(provider);
+  if (models == by_provider_.end()) return nullptr;
+  const auto sheet = models->second.find(model);
+  return sheet == models->second.end() ? nullptr : sheet->second;
+}
+
+std::int64_t prompt_tokens(const Usage& usage) {
+  std::int64_t sum = 0;
+  for (const Bucket bucket : kPromptBuckets) {
+    sum = saturating_add(sum, std::max<std::int64_t>(usage.get(bucket), 0));
+  }
+  return sum;
+}
+
+bool same_tier(std::string_view row_tier, std::string_view service_tier) {
+  return row_tier == service_tier || (is_standard(row_tier) && is_standard(service_tier));
+}
+
+bool in_range(std::int64_t value, std::int64_t from, std::int64_t to) {
+  return value >= from && (value < to || to == std::numeric_limits<std::int64_t>::max());
+}
+
+bool holds_at(const PriceRow& row, std::int64_t wall_ns) {
+  if (!in_range(wall_ns, row.effective_from_ns, row.effective_to_ns)) return false;
+  if (row.windows.empty()) return true;
+  return in_windows(row, wall_ns) != row.windows_inverted;
+}
+
+const PriceRow* row_at(const PriceSheet& sheet, std::int64_t wall_ns, std::int64_t prompt_tokens,
+                       std::string_view service_tier) {
+  for (const PriceRow& row : sheet.rows) {
+    if (!in_range(prompt_tokens, row.prompt_from, row.prompt_to)) continue;
+    if (same_tier(row.service_tier, service_tier) && holds_at(row, wall_ns)) return &row;
+  }
+  return nullptr;
+}
+
+std::int64_t rate_of(const PriceRow& row, Bucket bucket) {
+  const std::int64_t own = row.rate[static_cast<std::size_t>(bucket)];
+  if (own >= 0 || bucket != Bucket::kReasoning) return own;
+  return row.rate[static_cast<std::size_t>(Bucket::kOutput)];
+}
+
+std::optional<Bucket> unpriced_bucket(const PriceRow& row, const Usage& usage) {
+  for (std::size_t i = 0; i < kBucketCount; ++i) {
+    const auto bucket = static_cast<Bucket>(i);
+    if (usage.units[i] != 0 && rate_of(row, bucket) < 0) return bucket;
+  }
+  return std::nullopt;
+}
+
+StatusOr<Nanousd> price(const PriceRow& row, const Usage& usage) {
+  if (const auto bucket = unpriced_bucket(row, usage)) {
+    std::string message = "price row '" + row.version + "' has no rate for ";
+    message += bucket_name(*bucket);
+    return absl::FailedPreconditionError(to_absl(message));
+  }
+  auto units = usage.units;
+  for (std::size_t i = 0; i < kBucketCount; ++i) {
+    if (units[i] >= 0) continue;
+    std::string message = "usage counts less than zero of ";
+    message += bucket_name(static_cast<Bucket>(i));
+    return invalid_argument(message);
+  }
+  // One line for what one rate pays: reasoning without its own rate is output before it is rounded.
+  constexpr auto kReasoning = static_cast<std::size_t>(Bucket::kReasoning);
+  constexpr auto kOutput = static_cast<std::size_t>(Bucket::kOutput);
+  if (row.rate[kReasoning] < 0) {
+    units[kOutput] = saturating_add(units[kOutput], units[kReasoning]);
+    units[kReasoning] = 0;
+  }
+  Nanousd sum = 0;
+  for (std::size_t i = 0; i < kBucketCount; ++i) {
+    sum =
+        saturating_add(sum, cost_half_even(units[i], row.rate[i], row.factor_num, row.factor_den));
+  }
+  return sum;
+}
+
+}  // namespace sluiceway::cost

@@ -1,0 +1,129 @@
+// What a unit costs: price rows, and the immutable snapshot of them that a gateway prices with.
+//
+// Model. A sheet is one model of one provider; its rows differ by date, time of day, prompt length
+// and service tier, and at any instant at most one row holds for a given prompt and tier (the
+// loader, prices/load.py, proves that; with overlapping rows the first wins). A row has one rate
+// per usage bucket. A book is built once and never changed: a reload makes a new book, and a call
+// keeps the sheet it was quoted from. A new price axis (plan, image size and quality) becomes one
+// more selector of the row beside service_tier; new units are new buckets in base/usage.h.
+//
+// Bounds: row_at is linear in a sheet's rows (at most a few dozen); find is two hash look-ups; no
+// function here allocates but make(). Threads: everything is const after make(). Time is Unix
+// nanoseconds and always a parameter. Amounts: nano-dollars, see base/money.h.
+//
+//   auto book = PriceBook::make(sheets, "sha256:...");
+//   auto sheet = (*book)->find("openai", "gpt-6-luna");
+//   const PriceRow* row = row_at(*sheet, now_ns, prompt_tokens(usage), "");
+//   StatusOr<Nanousd> cost = price(*row, usage);
+//
+// Sources: docs/internals/call.md, "Money"; each row's own source stands in prices/<provider>.toml.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/money.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "base/usage.h"
+
+namespace sluiceway::cost {
+
+// Hours of the UTC day on some weekdays: [from_s, to_s) in seconds since 00:00 UTC, at most 86,400.
+struct TimeWindow {
+  std::uint8_t weekday_mask = 0x7f;  // bit 0 = Monday
+  std::int32_t from_s = 0;
+  std::int32_t to_s = 86'400;
+};
+
+constexpr std::array<std::int64_t, kBucketCount> no_rates() {
+  std::array<std::int64_t, kBucketCount> rates{};
+  for (auto& rate : rates) rate = -1;
+  return rates;
+}
+
+struct PriceRow {
+  std::string version;  // "deepseek/deepseek-flash@2026-11-15/peak": names the row in the ledger
+  std::int64_t effective_from_ns = std::numeric_limits<std::int64_t>::min();  // Unix ns, half-open
+  std::int64_t effective_to_ns = std::numeric_limits<std::int64_t>::max();
+  std::vector<TimeWindow> windows;          // empty: always
+  std::vector<std::int32_t> excluded_days;  // days since 1970-01-01 (UTC) without the windows
+  bool windows_inverted = false;            // an off-peak row: holds when the windows do not
+  // Which requests: the row prices the whole request when its prompt_tokens() is in this half-open
+  // range. A vendor's "more than n" is written n + 1 by the loader.
+  std::int64_t prompt_from = 0;
+  std::int64_t prompt_to = std::numeric_limits<std::int64_t>::max();
+  // Nano-dollars per 1,000,000 units; -1: no rate. Reasoning without a rate of its own is output.
+  std::array<std::int64_t, kBucketCount> rate = no_rates();
+  std::int32_t factor_num = 1;  // batch or service tier, on top of every rate
+  std::int32_t factor_den = 1;
+  std::string service_tier;  // "" = standard
+};
+
+struct PriceSheet {
+  std::string provider;
+  std::string model;
+  std::vector<std::string> aliases;  // dated and other names that are billed as this model
+  std::vector<PriceRow> rows;
+  std::int64_t max_output_tokens = 0;  // the model's own bound on one answer; 0: not known
+  std::int64_t context_tokens = 0;     // prompt and answer together; 0: not known
+  std::string retires;                 // "2027-01-14", or "" when no date is announced
+};
+
+class PriceBook {
+ public:
+  // InvalidArgument names the sheet and the row: a model or alias twice within a provider, a sheet
+  // without rows, an empty version, a rate below -1, a factor that is not positive, an empty range.
+  static StatusOr<std::shared_ptr<const PriceBook>> make(std::vector<PriceSheet> sheets,
+                                                         std::string version);
+
+  // By model or alias, exact spelling; nullptr when the book has no such model.
+  std::shared_ptr<const PriceSheet> find(std::string_view provider, std::string_view model) const;
+
+  const std::string& version() const { return version_; }
+  // Every sheet once, in the order given to make().
+  const std::vector<std::shared_ptr<const PriceSheet>>& sheets() const { return sheets_; }
+
+ private:
+  PriceBook() = default;
+  std::vector<std::shared_ptr<const PriceSheet>> sheets_;
+  text_map<text_map<std::shared_ptr<const PriceSheet>>> by_provider_;
+  std::string version_;
+};
+
+// All tokens of a prompt, fresh, cached, audio and image: what prompt-length tiers count.
+std::int64_t prompt_tokens(const Usage& usage);
+
+// The row that prices a request: nullptr when none holds. `service_tier` is as the provider names
+// it in its answer; "", "default" and "standard" are all the standard tier.
+const PriceRow* row_at(const PriceSheet& sheet, std::int64_t wall_ns, std::int64_t prompt_tokens,
+                       std::string_view service_tier);
+
+// from <= value < to, the half-open ranges of a row; a `to` of INT64_MAX has no end.
+bool in_range(std::int64_t value, std::int64_t from, std::int64_t to);
+
+// Whether the row's dates and windows hold at this instant (prompt and tier not looked at).
+bool holds_at(const PriceRow& row, std::int64_t wall_ns);
+
+// Whether a row of tier `row_tier` prices requests of `service_tier`, spelt as for row_at.
+bool same_tier(std::string_view row_tier, std::string_view service_tier);
+
+// The rate that prices a bucket in this row, after folding; -1: none.
+std::int64_t rate_of(const PriceRow& row, Bucket bucket);
+
+// The first bucket that was used and has no rate, or nothing. A count of zero needs no rate.
+std::optional<Bucket> unpriced_bucket(const PriceRow& row, const Usage& usage);
+
+// What the usage costs by this row: the sum over lines (one a bucket, reasoning folded into output
+// first), each rounded half to even. usage.reported_cost_nanousd is not looked at: the caller
+// prefers it where it is present. Saturates at kNanousdMax. FailedPrecondition when
+// unpriced_bucket() finds one, and names it; InvalidArgument for a count below zero.
+StatusOr<Nanousd> price(const PriceRow& row, const Usage& usage);
+
+}  // namespace sluiceway::cost

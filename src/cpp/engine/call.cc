@@ -1,0 +1,98 @@
+// Delivery of a call to its caller: see call.h.
+#include "engine/call.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace sluiceway::engine {
+namespace {
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns) {
+  timespec span{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_PRIVATE, seen, &span,
+          nullptr, 0);
+}
+
+void futex_wake_all(std::atomic<std::uint32_t>& word) {
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT32_MAX,
+          nullptr, nullptr, 0);
+}
+
+}  // namespace
+
+std::shared_ptr<Port> Call::announce_locked() {
+  word_.fetch_add(1);
+  if (sleepers_.load() != 0) futex_wake_all(word_);
+  return std::exchange(port_, nullptr);
+}
+
+std::shared_ptr<Port> Call::finish(Ending ending) {
+  std::shared_ptr<Port> port;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (done_.load(std::memory_order_relaxed)) return nullptr;
+    ending_ = std::move(ending);
+    done_.store(true, std::memory_order_release);
+    port = announce_locked();
+  }
+  if (port) port->push(shared_from_this());
+  return port;
+}
+
+std::shared_ptr<Port> Call::deliver(std::vector<Delta>& deltas, bool* over) {
+  std::shared_ptr<Port> port;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& delta : deltas) {
+      delta_bytes_ += delta.text.size() + sizeof(Delta);
+      deltas_.push_back(std::move(delta));
+    }
+    if (delta_bytes_ > kHighWaterBytes && !paused_) *over = paused_ = true;
+    if (wants_deltas_ || port_ == nullptr) port = announce_locked();
+  }
+  deltas.clear();
+  if (port) port->push(shared_from_this());
+  return port;
+}
+
+bool Call::wait(std::int64_t timeout_ns, bool for_deltas) {
+  const std::uint32_t seen = word_.load();
+  const auto ready = [&] {
+    if (done()) return true;
+    if (!for_deltas) return false;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return !deltas_.empty();
+  };
+  if (ready()) return true;
+  sleepers_.fetch_add(1);
+  if (word_.load() == seen) futex_wait(word_, seen, timeout_ns);
+  sleepers_.fetch_sub(1);
+  return ready();
+}
+
+bool Call::attach(std::shared_ptr<Port> port, bool for_deltas) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (done_.load(std::memory_order_relaxed)) return true;
+  if (for_deltas && !deltas_.empty()) return true;
+  port_ = std::move(port);
+  wants_deltas_ = for_deltas;
+  return false;
+}
+
+void Call::detach() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  port_ = nullptr;
+}
+
+std::vector<Delta> Call::take(bool* resume) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  *resume = std::exchange(paused_, false);
+  delta_bytes_ = 0;
+  return std::exchange(deltas_, {});
+}
+
+}  // namespace sluiceway::engine

@@ -1,0 +1,217 @@
+// Reading bodies, errors and stream events by a dialect: see decode.h.
+#include "engine/decode.h"
+
+#include <algorithm>
+
+namespace sluiceway::engine {
+namespace {
+
+std::string text_of(parse::JsonReader& json, const MaybePointer& pointer) {
+  if (!pointer) return {};
+  const auto text = json.text(*pointer);
+  return text ? std::string(*text) : std::string();
+}
+
+void read_raw(parse::JsonReader& json, const std::vector<parse::JsonPointer>& pointers,
+              const MaybePointer& cost, RawUsage& raw) {
+  for (std::size_t i = 0; i < pointers.size(); ++i) {
+    if (const auto value = json.integer(pointers[i])) {
+      raw.value[i] = *value;
+      raw.present |= 1u << i;
+    }
+  }
+  if (cost) {
+    if (const auto value = json.nano_decimal(*cost); value && *value >= 0) {
+      raw.reported_cost = *value;
+    }
+  }
+}
+
+void read_error(parse::JsonReader& json, const Dialect& dialect, ErrorInfo& error,
+                std::string* detail_code) {
+  error.type = text_of(json, dialect.error_type);
+  error.code = text_of(json, dialect.error_code);
+  error.message = text_of(json, dialect.error_message);
+  if (detail_code != nullptr) *detail_code = text_of(json, dialect.error_detail_code);
+}
+
+bool listed(const std::vector<std::string>& list, std::string_view word) {
+  return list.empty() || std::find(list.begin(), list.end(), word) != list.end();
+}
+
+Failure by_status(int status, bool own_body) {
+  switch (status) {
+    case 401:
+      return Failure::kAuthentication;
+    case 402:
+      return Failure::kNoMoney;
+    case 403:
+      return Failure::kPermission;
+    case 408:
+      return Failure::kTimeoutRefused;
+    case 425:
+      return Failure::kTooEarly;
+    case 429:
+      return Failure::kRateLimited;
+    case 503:
+    case 529:
+      return own_body ? Failure::kOverloaded : Failure::kServerError;
+    default:
+      return status >= 500 ? Failure::kServerError : Failure::kBadRequest;
+  }
+}
+
+}  // namespace
+
+bool Decoder::read_body(const Dialect& dialect, Answer& answer) {
+  if (!json_.parse(answer.body)) return false;
+  const bool has_text = !dialect.text || json_.present(*dialect.text);
+  const bool has_finish = !dialect.finish_reason || json_.present(*dialect.finish_reason);
+  if (!has_text && !has_finish) return false;
+  answer.text = text_of(json_, dialect.text);
+  answer.reasoning_text = text_of(json_, dialect.reasoning_text);
+  answer.finish_reason = text_of(json_, dialect.finish_reason);
+  answer.model = text_of(json_, dialect.model);
+  answer.response_id = text_of(json_, dialect.id);
+  if (dialect.created_s) answer.created_s = json_.integer(*dialect.created_s).value_or(0);
+  answer.cut = dialect.is_cut(answer.finish_reason);
+  RawUsage raw;
+  read_raw(json_, dialect.raws, dialect.usage_cost_usd, raw);
+  answer.usage = dialect.usage_of(raw);
+  return true;
+}
+
+Failure Decoder::match_rules(const Dialect& dialect, int status, const ErrorInfo& error,
+                             std::string_view detail_code) const {
+  for (const auto& rule : dialect.classes) {
+    const bool status_fits =
+        rule.statuses.empty() ||
+        std::find(rule.statuses.begin(), rule.statuses.end(), status) != rule.statuses.end();
+    const bool code_fits =
+        listed(rule.codes, error.code) || (!detail_code.empty() && listed(rule.codes, detail_code));
+    if (status_fits && listed(rule.types, error.type) && code_fits &&
+        (rule.message.empty() || error.message.find(rule.message) != std::string::npos)) {
+      return rule.failure;
+    }
+  }
+  return Failure::kNone;
+}
+
+Failure Decoder::classify(const Dialect* dialect, int status, std::string_view body,
+                          ErrorInfo& error) {
+  bool own_body = false;
+  if (dialect != nullptr && json_.parse(body)) {
+    std::string detail_code;
+    read_error(json_, *dialect, error, &detail_code);
+    own_body = !error.type.empty() || !error.message.empty();
+    if (own_body) {
+      const Failure ruled = match_rules(*dialect, status, error, detail_code);
+      if (ruled != Failure::kNone) return ruled;
+    }
+  }
+  return by_status(status, own_body);
+}
+
+Status StreamDecoder::feed(std::string_view bytes, std::vector<Delta>& out) {
+  out_ = &out;
+  const Status status = sse_.feed(bytes, *this);
+  out_ = nullptr;
+  return status;
+}
+
+void StreamDecoder::on_event(const parse::SseEvent& event) {
+  if (ended_ || failed_) return;  // nothing counts after the terminator
+  if (!dialect_.stream_end_data.empty() && event.data == dialect_.stream_end_data) {
+    ended_ = true;
+    return;
+  }
+  if (event.data.empty()) return;
+  if (!json_.parse(event.data)) {
+    failed_ = malformed_ = true;
+    error_ = {"", "", "an event of the stream is not JSON"};
+    return;
+  }
+  read_event(event.type);
+  const auto& ends = dialect_.stream_end_events;
+  if (std::find(ends.begin(), ends.end(), event.type) != ends.end()) ended_ = true;
+}
+
+void StreamDecoder::read_event(std::string_view type) {
+  const auto& errors = dialect_.stream_error_events;
+  const bool error_event = std::find(errors.begin(), errors.end(), type) != errors.end();
+  if (error_event || (dialect_.stream_error_at && json_.present(*dialect_.stream_error_at) &&
+                      !json_.is_null(*dialect_.stream_error_at))) {
+    failed_ = true;
+    read_error(json_, dialect_, error_, nullptr);
+    return;
+  }
+  for (const auto& field : dialect_.stream_reasoning) {
+    if (!field.matches(type)) continue;
+    if (const auto text = json_.text(field.pointer)) append(true, *text);
+  }
+  for (const auto& field : dialect_.stream_text) {
+    if (!field.matches(type)) continue;
+    if (const auto text = json_.text(field.pointer)) append(false, *text);
+  }
+  bool finished_here = false;
+  for (const auto& field : dialect_.stream_finish_reason) {
+    if (!field.matches(type)) continue;
+    if (const auto text = json_.text(field.pointer)) {
+      finish_reason_ = *text;
+      finished_ = finished_here = true;
+    }
+  }
+  read_usage(type, finished_here);
+  if (model_.empty()) {
+    for (const auto& field : dialect_.stream_model) {
+      if (!field.matches(type)) continue;
+      if (const auto text = json_.text(field.pointer)) model_ = *text;
+    }
+  }
+  if (response_id_.empty()) {
+    for (const auto& field : dialect_.stream_id) {
+      if (!field.matches(type)) continue;
+      if (const auto text = json_.text(field.pointer)) response_id_ = *text;
+    }
+  }
+  if (created_s_ == 0) {
+    for (const auto& field : dialect_.stream_created_s) {
+      if (field.matches(type)) created_s_ = json_.integer(field.pointer).value_or(0);
+    }
+  }
+}
+
+void StreamDecoder::read_usage(std::string_view type, bool finished_here) {
+  for (const auto& usage : dialect_.stream_usage) {
+    if (usage.event != "*" && usage.event != type) continue;
+    RawUsage here;
+    read_raw(json_, usage.raws, usage.cost, here);
+    if (here.present == 0) continue;
+    for (std::size_t i = 0; i < dialect_.raws.size(); ++i) {
+      if ((here.present >> i) & 1u) raw_.value[i] = here.value[i];
+    }
+    raw_.present |= here.present;
+    if (here.reported_cost >= 0) raw_.reported_cost = here.reported_cost;
+    if (finished_ || finished_here) usage_final_ = true;
+  }
+}
+
+void StreamDecoder::append(bool reasoning, std::string_view text) {
+  if (text.empty()) return;
+  (reasoning ? reasoning_text_ : text_).append(text);
+  if (out_ != nullptr) out_->push_back({reasoning, std::string(text)});
+  delivered_ = true;
+}
+
+void StreamDecoder::fill(Answer& answer) const {
+  answer.text = text_;
+  answer.reasoning_text = reasoning_text_;
+  answer.finish_reason = finish_reason_;
+  answer.model = model_;
+  answer.response_id = response_id_;
+  answer.created_s = created_s_;
+  answer.cut = dialect_.is_cut(finish_reason_);
+  answer.usage = dialect_.usage_of(raw_);
+}
+
+}  // namespace sluiceway::engine

@@ -1,0 +1,280 @@
+// On the wire: what comes back, what it means, whether to try again. See dispatcher.h.
+#include <algorithm>
+#include <utility>
+
+#include "engine/dispatcher.h"
+#include "limits/backoff.h"
+
+namespace sluiceway::engine {
+namespace {
+
+bool is_success(int status) { return status >= 200 && status < 300; }
+
+Failure unsent_failure(http::TransferError error) {
+  return error == http::TransferError::kPoolTimeout ? Failure::kPoolTimeout : Failure::kUnreached;
+}
+
+}  // namespace
+
+void Job::on_head(int code, const http::HeaderSource& found) {
+  dispatcher.wake_up();
+  dispatcher.on_head(*this, code, found);
+}
+void Job::on_body(std::string_view data) {
+  dispatcher.wake_up();
+  dispatcher.on_body(*this, data);
+}
+void Job::on_end(const http::TransferEnd& end) {
+  dispatcher.wake_up();
+  dispatcher.on_end(*this, end);
+}
+
+void Dispatcher::on_head(Job& job, int status, const http::HeaderSource& headers) {
+  const Route& route = job.route();
+  job.status = status;
+  job.activity_ns = now_ns_;
+  if (route.dialect) {
+    for (const auto& name : route.dialect->request_id_headers) {
+      if (const auto value = headers.find(name)) {
+        job.request_id = *value;
+        break;
+      }
+    }
+    if (route.group && !route.dialect->rate_headers.empty()) read_rate_headers(job, headers);
+  }
+  if (!is_success(status)) {  // a 200 may carry retry-after; it means nothing there
+    job.retry_after_ns =
+        parse::retry_after_ns(headers.find("retry-after").value_or(""),
+                              headers.find("retry-after-ms").value_or(""), wall_ns_)
+            .value_or(-1);
+  } else if (job.asked().stream && route.dialect) {
+    job.stream = std::make_unique<StreamDecoder>(*route.dialect, decoder_.json());
+  }
+  if (route.keep_headers) {
+    headers.for_each([&](std::string_view name, std::string_view value) {
+      job.headers.emplace_back(name, value);
+    });
+  }
+}
+
+void Dispatcher::read_rate_headers(Job& job, const http::HeaderSource& headers) {
+  for (const auto& header : job.route().dialect->rate_headers) {
+    const auto text = headers.find(header.remaining);
+    if (!text || text->empty() || text->size() > 18) continue;
+    std::int64_t remaining = 0;
+    bool digits = true;
+    for (const char c : *text) {
+      digits = digits && c >= '0' && c <= '9';
+      remaining = remaining * 10 + (c - '0');
+    }
+    if (!digits) continue;
+    // What else was admitted since that request is not told apart here; not subtracting it only
+    // makes us believe more than we could, never more than our own bucket says.
+    job.route().group->limits->observe_remaining(header.dimension, remaining, 0, now_ns_);
+  }
+}
+
+void Dispatcher::on_body(Job& job, std::string_view data) {
+  job.activity_ns = now_ns_;
+  if (!job.stream) {
+    job.body.append(data);
+    return;
+  }
+  const Status fed = job.stream->feed(data, job.deltas);
+  if (!fed.ok()) return stop(job, Stop::kMalformed);
+  if (job.deltas.empty()) return;
+  parts_.counters->streamed_deltas.fetch_add(job.deltas.size(), std::memory_order_relaxed);
+  bool over = false;
+  if (auto port = job.call->deliver(job.deltas, &over)) ports_.push_back(std::move(port));
+  if (over && !job.paused) {
+    job.paused = true;
+    parts_.transport->pause(job.call->seq);
+  }
+}
+
+void Dispatcher::resume(std::uint64_t seq) {
+  Job* job = find(seq);
+  if (job == nullptr || !job->paused) return;
+  job->paused = false;
+  job->activity_ns = now_ns_;
+  parts_.transport->resume(seq);
+}
+
+Failure Dispatcher::read_stream(Job& job, const http::TransferEnd& end, Answer& answer,
+                                ErrorInfo& error, std::string& message) {
+  const StreamDecoder& stream = *job.stream;
+  stream.fill(answer);
+  if (stream.ended()) return Failure::kNone;
+  if (stream.failed()) {
+    error = stream.error();
+    message = stream.malformed() ? "an event of the stream is not JSON"
+                                 : "the provider reported an error inside the stream";
+    return stream.delivered() ? Failure::kStreamBroken : Failure::kStreamError;
+  }
+  message = "the stream ended without its terminator";
+  if (!end.detail.empty()) message += ": " + end.detail;
+  return stream.delivered() ? Failure::kStreamBroken : Failure::kBroken;
+}
+
+Failure Dispatcher::read_answer(Job& job, const http::TransferEnd& end, Answer& answer,
+                                ErrorInfo& error, std::string& message) {
+  const Route& route = job.route();
+  if (!end.request_started && end.error != http::TransferError::kNone) {
+    message = end.detail;
+    return unsent_failure(end.error);
+  }
+  if (end.response_started && !is_success(end.status)) {
+    const Failure failure = decoder_.classify(route.dialect.get(), end.status, job.body, error);
+    message = error.message.empty() ? "HTTP status " + std::to_string(end.status) : error.message;
+    return failure;
+  }
+  if (job.stream) return read_stream(job, end, answer, error, message);
+  if (end.error != http::TransferError::kNone) {
+    message = "the answer did not arrive whole: " + end.detail;
+    return Failure::kBroken;
+  }
+  answer.body = std::move(job.body);
+  if (route.dialect && !decoder_.read_body(*route.dialect, answer) && !route.lenient) {
+    message = "the provider's 200 answer is not a complete " + route.dialect->name + " body";
+    return Failure::kInvalidResponse;
+  }
+  return Failure::kNone;
+}
+
+void Dispatcher::on_end(Job& job, const http::TransferEnd& end) {
+  auto answer = std::make_shared<Answer>();
+  ErrorInfo error;
+  std::string message;
+  answer->status = job.status = end.status;
+  const Failure failure = read_answer(job, end, *answer, error, message);
+  answer->headers = std::move(job.headers);
+  job.attempts.push_back(
+      {job.attempt, end.status, failure, job.waited_ns, now_ns_ - job.sent_ns, job.request_id});
+  const OutcomeRow& row = outcome_row(failure);
+  if (row.throttled && job.retry_after_ns > 0 && job.route().group) {
+    job.route().group->limits->freeze_until(saturating_add(now_ns_, job.retry_after_ns));
+    note(EventKind::kFrozen, job, std::to_string(job.retry_after_ns / kNsPerMs) + " ms");
+  }
+  report_breaker(job, row, job.retry_after_ns);
+  if (try_again(job, failure)) return;
+  Ending ending;
+  ending.error = std::move(error);
+  ending.message = std::move(message);
+  if (failure != Failure::kNone && end.response_started) answer->body = std::move(job.body);
+  if (end.error == http::TransferError::kInvalidRequest) ending.kind = ErrorKind::kInvalidRequest;
+  if (!end.response_started) answer.reset();
+  finish(job, failure, std::move(answer), std::move(ending));
+}
+
+bool Dispatcher::try_again(Job& job, Failure failure) {
+  const OutcomeRow& row = outcome_row(failure);
+  const Route& route = job.route();
+  const int attempts_max = job.asked().attempts > 0 ? job.asked().attempts : route.retry.attempts;
+  if (!row.resend || job.attempt >= attempts_max || (job.stream && job.stream->delivered())) {
+    return false;
+  }
+  if (job.retry_after_ns > route.retry.retry_after_max_ns) return false;
+  const limits::BackoffConfig backoff{route.retry.base_ns, route.retry.throttle_base_ns,
+                                      route.retry.cap_ns};
+  std::int64_t wait_ns =
+      limits::full_jitter_ns(job.attempt, row.throttled, *parts_.random, backoff);
+  if (job.retry_after_ns >= 0) wait_ns = std::max(wait_ns, job.retry_after_ns);
+  if (saturating_add(now_ns_, wait_ns) >= job.deadline_ns) return false;
+  if (!route.retry_budget->try_retry(now_ns_)) return false;
+  release_permit(job, failure, nullptr);
+  parts_.counters->retries.fetch_add(1, std::memory_order_relaxed);
+  note(EventKind::kRetry, job,
+       std::string(row.name) + ", attempt " + std::to_string(job.attempt) + ", wait " +
+           std::to_string(wait_ns / kNsPerMs) + " ms");
+  job.stage = Stage::kBackoff;
+  job.stage_ns = now_ns_;
+  job.resume_ns = now_ns_ + wait_ns;
+  schedule(job);
+  return true;
+}
+
+void Dispatcher::schedule(Job& job) {
+  std::int64_t due = job.deadline_ns;
+  if (job.stage == Stage::kBackoff || job.stage == Stage::kParked) {
+    due = std::min(due, job.resume_ns);
+  } else if (job.stage == Stage::kInFlight && job.asked().read_timeout_ns > 0 && !job.paused) {
+    due = std::min(due, saturating_add(job.activity_ns, job.asked().read_timeout_ns));
+  }
+  timers_.set(job.timer, due);
+}
+
+void Dispatcher::on_timer(Job& job) {
+  if (now_ns_ >= job.deadline_ns) return stop(job, Stop::kDeadline);
+  switch (job.stage) {
+    case Stage::kBackoff:
+      return enter_limits(job);
+    case Stage::kParked: {
+      parked_.erase(std::remove(parked_.begin(), parked_.end(), job.call->seq), parked_.end());
+      return enter_ledger(job);
+    }
+    case Stage::kInFlight:
+      // The read timer is lazy: activity since it was set only moves it.
+      if (!job.paused && job.asked().read_timeout_ns > 0 &&
+          now_ns_ - job.activity_ns >= job.asked().read_timeout_ns) {
+        return stop(job, Stop::kDeadline);
+      }
+      return schedule(job);
+    default:
+      return schedule(job);
+  }
+}
+
+// Ends a job before its answer did: by a deadline, because nobody waits any more, or because the
+// answer breaks its format's bounds.
+void Dispatcher::stop(Job& job, Stop why) {
+  const bool deadline = why == Stop::kDeadline;
+  if (job.stage == Stage::kInFlight) {
+    const bool sent = parts_.transport->cancel(job.call->seq);
+    Failure failure = deadline ? (sent ? Failure::kDeadlineSent : Failure::kDeadlineUnsent)
+                               : (sent ? Failure::kCancelledSent : Failure::kCancelledUnsent);
+    if (why == Stop::kMalformed) failure = Failure::kInvalidResponse;
+    if (job.stream && job.stream->ended()) failure = Failure::kNone;  // all of it had come
+    job.attempts.push_back(
+        {job.attempt, job.status, failure, job.waited_ns, now_ns_ - job.sent_ns, job.request_id});
+    report_breaker(job, outcome_row(failure), -1);
+    auto answer = std::make_shared<Answer>();
+    answer->status = job.status;
+    if (job.stream) job.stream->fill(*answer);
+    Ending ending;
+    ending.message = deadline                  ? "a deadline of the call passed"
+                     : why == Stop::kMalformed ? "the stream breaks its format's bounds"
+                                               : "the call was cancelled";
+    return finish(job, failure, std::move(answer), std::move(ending));
+  }
+  const Failure failure = deadline ? Failure::kDeadlineUnsent : Failure::kCancelledUnsent;
+  ErrorKind kind = outcome_row(failure).kind;
+  if (deadline && job.stage == Stage::kReserving) kind = ErrorKind::kBudgetUnavailable;
+  if (deadline && job.stage == Stage::kQueued) kind = ErrorKind::kLimited;
+  if (deadline && job.stage == Stage::kParked) kind = ErrorKind::kBudgetExceeded;
+  fail_unsent(job, failure, kind,
+              deadline ? "the deadline passed before the call was sent" : "the call was cancelled");
+}
+
+void Dispatcher::run_due() {
+  removed_.clear();
+  while (Timer* timer = timers_.pop_due(now_ns_)) {
+    Job* job = find(timer->seq);
+    if (job == nullptr) continue;
+    if (timer->waiter != 0) {
+      on_waiter_deadline(*job, timer->waiter);
+    } else {
+      on_timer(*job);
+    }
+  }
+  pump_groups();
+}
+
+std::int64_t Dispatcher::next_due_ns() const {
+  std::int64_t due = timers_.next_ns();
+  for (const Group* group : waiting_groups_) {
+    due = std::min(due, group->dirty ? now_ns_ : group->pump_at_ns);
+  }
+  return due;
+}
+
+}  // namespace sluiceway::engine

@@ -1,0 +1,244 @@
+// The engine's thread, inbox and shutdown: see engine.h.
+#include "engine/engine.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "cost/admission.h"
+#include "http/curl_transport.h"
+
+namespace sluiceway::engine {
+namespace {
+
+constexpr std::int64_t kShareIntervalNs = kNsPerSecond;
+constexpr std::int64_t kStatsIntervalNs = 100 * kNsPerMs;
+
+thread_local int corks = 0;
+thread_local std::vector<Engine*> corked_engines;
+
+// Signals are for the interpreter's threads.
+void block_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
+}  // namespace
+
+Cork::Cork() { ++corks; }
+Cork::~Cork() {
+  if (--corks > 0) return;
+  for (Engine* engine : std::exchange(corked_engines, {})) engine->uncork();
+}
+
+Engine::Engine(EngineOptions options)
+    : clock_(options.clock != nullptr ? options.clock : &SystemClock::instance()),
+      threaded_(options.threaded),
+      own_random_(options.random == nullptr ? std::make_unique<SystemRandom>() : nullptr),
+      random_(options.random != nullptr ? options.random : own_random_.get()),
+      ids_(id_random_),
+      cache_(options.cache_bytes_max) {}
+
+StatusOr<std::shared_ptr<Engine>> Engine::start(EngineOptions options) {
+  std::shared_ptr<Engine> engine(
+      new Engine(EngineOptions{.cache_bytes_max = options.cache_bytes_max,
+                                                          .threaded = options.threaded,
+                               .clock = options.clock,
+                               .random = options.random}));
+  engine->transport_ = std::move(options.transport);
+  if (!engine->transport_) {
+    http::CurlTransportOptions wire;
+    wire.connections_per_origin_max = options.connections_per_origin_max;
+    engine->transport_ = http::make_curl_transport(wire);
+  }
+  if (!engine->transport_) {
+    return absl::ResourceExhaustedError("no descriptors left for the engine's epoll and eventfd");
+  }
+  options.ledger.admit = &cost::admit;
+  options.ledger.clock = engine->clock_;
+  options.ledger.threaded = options.threaded;
+  auto ledger = store::open_ledger(options.ledger, engine.get());
+  if (!ledger.ok()) return ledger.status();
+  engine->ledger_ = *std::move(ledger);
+  engine->dispatcher_ = std::make_unique<Dispatcher>(
+      Parts{engine->clock_, engine->transport_.get(), engine->ledger_.get(), &engine->cache_,
+            engine->random_, &engine->events_, &engine->counters_});
+  if (options.threaded) engine->thread_ = std::thread([raw = engine.get()] { raw->run(); });
+  return engine;
+}
+
+Engine::~Engine() { close(2 * kNsPerSecond); }
+
+void Engine::wake_if_asleep() {
+  if (!asleep_.exchange(false)) return;
+  counters_.wakes.fetch_add(1, std::memory_order_relaxed);
+  transport_->wake();
+}
+
+bool Engine::put(Command command) {
+  {
+    const std::lock_guard<std::mutex> lock(inbox_mutex_);
+    if (!accepting_) return false;
+    inbox_.push_back(std::move(command));
+  }
+  if (corks > 0) {
+    auto& list = corked_engines;
+    if (std::find(list.begin(), list.end(), this) == list.end()) list.push_back(this);
+    return true;
+  }
+  wake_if_asleep();
+  return true;
+}
+
+void Engine::uncork() { wake_if_asleep(); }
+
+void Engine::submit(std::shared_ptr<Call> call) {
+  call->seq = next_seq_.fetch_add(1, std::memory_order_relaxed);
+  call->submitted_ns = clock_->monotonic_ns();
+  counters_.submitted.fetch_add(1, std::memory_order_relaxed);
+  if (put({Command::kSubmit, call->seq, call})) return;
+  Ending ending;
+  ending.kind = ErrorKind::kClosed;
+  ending.message = "the gateway was closed";
+  if (auto port = call->finish(std::move(ending))) port->flush();
+}
+
+void Engine::cancel(const Call& call) { put({Command::kCancel, call.seq, nullptr}); }
+void Engine::resume(const Call& call) { put({Command::kResume, call.seq, nullptr}); }
+
+std::shared_ptr<const Answer> Engine::look_up(const cache::CacheKey& key) {
+  auto found = std::static_pointer_cast<const Answer>(cache_.get(key, clock_->monotonic_ns()));
+  if (found) counters_.cache_hits.fetch_add(1, std::memory_order_relaxed);
+  return found;
+}
+
+void Engine::on_verdicts(std::span<store::Verdict> verdicts) {
+  {
+    const std::lock_guard<std::mutex> lock(inbox_mutex_);
+    verdicts_.insert(verdicts_.end(), std::make_move_iterator(verdicts.begin()),
+                     std::make_move_iterator(verdicts.end()));
+  }
+  wake_if_asleep();
+}
+
+bool Engine::take_inbox() {
+  {
+    const std::lock_guard<std::mutex> lock(inbox_mutex_);
+    if (inbox_.empty() && verdicts_.empty()) return false;
+    std::swap(inbox_, taken_);
+    std::swap(verdicts_, taken_verdicts_);
+  }
+  dispatcher_->on_verdicts(taken_verdicts_);
+  taken_verdicts_.clear();
+  for (auto& command : taken_) {
+    switch (command.kind) {
+      case Command::kSubmit:
+        dispatcher_->submit(std::move(command.call));
+        break;
+      case Command::kCancel:
+        dispatcher_->cancel(command.seq);
+        break;
+      case Command::kResume:
+        dispatcher_->resume(command.seq);
+        break;
+    }
+  }
+  taken_.clear();
+  return true;
+}
+
+void Engine::turn(std::int64_t timeout_ns) {
+  counters_.turns.fetch_add(1, std::memory_order_relaxed);
+  dispatcher_->begin_turn();
+  const std::int64_t now = dispatcher_->now_ns();
+  take_inbox();
+  while (!threaded_ && ledger_->pump()) take_inbox();
+  dispatcher_->run_due();
+  while (!threaded_ && ledger_->pump()) take_inbox();
+  if (now >= next_share_ns_) {
+    dispatcher_->share_limits(ledger_->live_engines());
+    next_share_ns_ = now + kShareIntervalNs;
+  }
+  if (now >= next_stats_ns_) {
+    const std::lock_guard<std::mutex> lock(stats_mutex_);
+    stats_ = transport_->stats();
+    next_stats_ns_ = now + kStatsIntervalNs;
+  }
+  dispatcher_->flush_ports();
+  const std::int64_t due = dispatcher_->next_due_ns();
+  std::int64_t wait = due == kNever ? timeout_ns : std::max<std::int64_t>(due - now, 0);
+  if (timeout_ns >= 0) wait = wait < 0 ? timeout_ns : std::min(wait, timeout_ns);
+  asleep_.store(true);
+  {
+    const std::lock_guard<std::mutex> lock(inbox_mutex_);
+    if (!inbox_.empty() || !verdicts_.empty()) wait = 0;
+  }
+  dispatcher_->sleep();
+  transport_->poll(wait);
+  asleep_.store(false);
+  // What the sinks completed is told at once.
+  dispatcher_->flush_ports();
+}
+
+void Engine::run() {
+  block_signals();
+  pthread_setname_np(pthread_self(), "sluiceway");
+  while (!stopping_.load()) turn(dispatcher_->idle() ? -1 : kNsPerSecond);
+  dispatcher_->begin_turn();
+  take_inbox();
+  dispatcher_->shut_down();
+  dispatcher_->flush_ports();
+}
+
+void Engine::close(std::int64_t timeout_ns) {
+  if (closed_.exchange(true)) return;
+  {
+    const std::lock_guard<std::mutex> lock(inbox_mutex_);
+    accepting_ = false;
+  }
+  stopping_.store(true);
+  if (thread_.joinable()) {
+    transport_->wake();
+    thread_.join();
+  } else if (dispatcher_) {
+    dispatcher_->begin_turn();
+    take_inbox();
+    dispatcher_->shut_down();
+    dispatcher_->flush_ports();
+  }
+  if (ledger_) {
+    ledger_->flush(timeout_ns).IgnoreError();
+    ledger_->close();
+  }
+}
+
+http::TransportStats Engine::transport_stats() {
+  const std::lock_guard<std::mutex> lock(stats_mutex_);
+  return stats_;
+}
+
+void Engine::lock_for_fork() {
+  inbox_mutex_.lock();
+  stats_mutex_.lock();
+  events_.mutex().lock();
+  cache_.lock_all();
+}
+
+void Engine::unlock_in_parent() {
+  cache_.unlock_all();
+  events_.mutex().unlock();
+  stats_mutex_.unlock();
+  inbox_mutex_.unlock();
+}
+
+void Engine::abandon_in_child() {
+  accepting_ = false;
+  unlock_in_parent();
+  transport_->close_inherited();
+  closed_.store(true);
+}
+
+}  // namespace sluiceway::engine

@@ -1,0 +1,144 @@
+// The engine: one thread that runs every call of a gateway, and the doors into it.
+//
+// Model. Callers' threads put commands (submit, cancel, resume) into an inbox; the ledger's writer
+// puts verdicts there; the engine thread takes all of it once a turn, tells the dispatcher the
+// time, runs what is due and sleeps in the transport's poll. A sleeping thread is woken by the
+// transport's eventfd, and only then: what arrives while it works costs no system call.
+//
+// Threads: submit, cancel, resume, the scopes and the reads may be called from any thread. Nothing
+// is started before start(). The engine thread never calls into Python and never takes its lock.
+//
+// Simulation: with EngineOptions.threaded = false there is no thread; turn() runs one turn on the
+// caller's, with a fake transport and a manual clock.
+//
+//   auto engine = Engine::start({.ledger = {.path = ":memory:"}});
+//   auto call = std::make_shared<Call>(request);
+//   (*engine)->submit(call);
+//   while (!call->wait(100'000'000, false)) {}
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/random.h"
+#include "cache/response_cache.h"
+#include "engine/call.h"
+#include "engine/counters.h"
+#include "engine/dispatcher.h"
+#include "engine/events.h"
+#include "http/transport.h"
+#include "store/ledger.h"
+
+namespace sluiceway::engine {
+
+struct EngineOptions {
+  store::LedgerOptions ledger;  // admit and clock are filled in
+  std::size_t cache_bytes_max = std::size_t{64} << 20;
+  int connections_per_origin_max = 1024;
+  bool threaded = true;
+  // The twins of a simulation; null: the real ones.
+  Clock* clock = nullptr;
+  Random* random = nullptr;
+  std::unique_ptr<http::Transport> transport;
+};
+
+class Engine final : public store::VerdictSink {
+ public:
+  // Opens the ledger, starts the thread. The ledger's errors, or ResourceExhausted without
+  // descriptors.
+  static StatusOr<std::shared_ptr<Engine>> start(EngineOptions options);
+  ~Engine() override;
+
+  // Hands a call over. It ends exactly once, with kClosed if the engine is closing.
+  void submit(std::shared_ptr<Call> call);
+  void cancel(const Call& call);
+  void resume(const Call& call);
+  // Answers from the cache on the calling thread; null when it is not there.
+  std::shared_ptr<const Answer> look_up(const cache::CacheKey& key);
+
+  // While corked, a submitting thread rings no bell; uncork() rings once if anything was put in.
+  void uncork();
+
+  void close(std::int64_t timeout_ns);
+  bool closed() const { return closed_.load(); }
+
+  store::Ledger& ledger() { return *ledger_; }
+  std::shared_ptr<store::Ledger> shared_ledger() { return ledger_; }
+  cache::ResponseCache& cache() { return cache_; }
+  EventLog& events() { return events_; }
+  Counters& counters() { return counters_; }
+  const Clock& clock() const { return *clock_; }
+  Random& random() { return *random_; }
+  Id new_id() { return ids_.next(clock_->wall_ns()); }
+  http::TransportStats transport_stats();
+
+  void on_verdicts(std::span<store::Verdict> verdicts) override;
+  // One turn without a thread. Waits at most `timeout_ns` inside the transport.
+  void turn(std::int64_t timeout_ns);
+  bool idle() const { return dispatcher_->idle(); }
+
+  // Fork hooks, in this order around fork(); see bindings/.
+  void lock_for_fork();
+  void unlock_in_parent();
+  // In the child: closes descriptors; the object may only be leaked afterwards.
+  void abandon_in_child();
+
+ private:
+  struct Command {
+    enum Kind : std::uint8_t { kSubmit, kCancel, kResume } kind;
+    std::uint64_t seq;
+    std::shared_ptr<Call> call;
+  };
+  explicit Engine(EngineOptions options);
+  void run();
+  bool take_inbox();
+  bool put(Command command);  // false: closing
+  void wake_if_asleep();
+
+  Clock* clock_;
+  const bool threaded_;
+  std::unique_ptr<Random> own_random_;
+  Random* random_;
+  SystemRandom id_random_;
+  IdGenerator ids_;
+  cache::ResponseCache cache_;
+  EventLog events_;
+  Counters counters_;
+  std::shared_ptr<store::Ledger> ledger_;
+  std::unique_ptr<http::Transport> transport_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+
+  std::mutex inbox_mutex_;
+  std::vector<Command> inbox_;
+  std::vector<store::Verdict> verdicts_;
+  bool accepting_ = true;  // guarded by inbox_mutex_
+  std::vector<Command> taken_;
+  std::vector<store::Verdict> taken_verdicts_;
+
+  std::atomic<bool> asleep_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> closed_{false};
+  std::atomic<std::uint64_t> next_seq_{1};
+  std::int64_t next_share_ns_ = 0;
+  std::mutex stats_mutex_;
+  http::TransportStats stats_;  // copied by the engine thread now and then
+  std::int64_t next_stats_ns_ = 0;
+  std::thread thread_;
+};
+
+// While one lives on this thread, Engine::submit rings no bell (an event loop's drain uses it).
+class Cork {
+ public:
+  Cork();
+  ~Cork();
+  Cork(const Cork&) = delete;
+  Cork& operator=(const Cork&) = delete;
+};
+
+}  // namespace sluiceway::engine

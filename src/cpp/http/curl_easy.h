@@ -1,0 +1,96 @@
+// One easy handle and the transfer it carries: options in, callbacks out, the end read back.
+//
+// Handles are pooled by origin, so nearly every option is already as the next call wants it; only
+// what differs is set again. The callbacks run inside libcurl: they copy the body out of the
+// request, hand data to the sink, and keep the proof of what was sent. About 8 kB. Engine thread
+// only.
+//
+// The no-re-send rule is kept twice: the body's seek callback fails for paid requests, so libcurl
+// cannot rewind (CURLE_SEND_FAIL_REWIND); and the pre-request callback, which libcurl calls each
+// time it is about to send on a connection, refuses the second call for a paid request. Requests
+// without a body, which have nothing to rewind, also get a connection of their own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "http/poller.h"
+#include "http/transport.h"
+
+struct curl_slist;
+
+namespace sluiceway::http {
+
+struct Transfer final : public HeaderSource {
+  // `share`: the library's share handle of name look-ups, or null. Check easy for null afterwards.
+  Transfer(Poller& sockets, Origin& of, void* share);
+  ~Transfer() override;
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  // Sets the handle up for `new_request` and forgets the last one. kInvalidRequest in the result
+  // when its parts cannot be sent; `problem` says why.
+  TransferError prepare(std::uint64_t new_id, Request* new_request, Sink* new_sink,
+                        std::int64_t started_at_ns, std::string* problem);
+  // Reads the end of a finished transfer. `curl_code` is a CURLcode.
+  TransferEnd end(int curl_code, std::int64_t now_ns);
+  // Lets go of the caller's objects: no sink call and no look at the request after it.
+  void detach();
+  // on_head, once. False: stop (too large, or cancelled in the callback).
+  bool give_head();
+
+  std::optional<std::string_view> find(std::string_view name) const override;
+  void for_each(
+      const std::function<void(std::string_view, std::string_view)>& visit) const override;
+
+  // Fixed.
+  void* easy = nullptr;
+  Poller& poller;
+  Origin& origin;
+
+  // This transfer.
+  std::uint64_t id = 0;
+  Request* request = nullptr;
+  Sink* sink = nullptr;
+  Shard* shard = nullptr;
+  int shard_index = 0;
+  std::size_t running_index = 0;  // in the transport's list of transfers on the wire
+  bool paid = true;
+  bool request_started = false;     // the pre-request callback ran
+  bool resend_stopped = false;      // it ran again and was refused
+  bool opened_socket = false;       // a connection was made for it
+  bool expects_connection = false;  // see Origin::added
+  bool head_given = false, too_large = false, cancelled = false;
+  bool pause_wanted = false, paused = false, resume_listed = false;
+  std::int64_t started_ns = 0, added_ns = 0;
+  std::uint64_t received = 0;
+  std::size_t body_offset = 0;
+  static constexpr int kOpenedMax = 8;
+  int opened_fds[kOpenedMax] = {};  // sockets made for it, until its connection stands
+  int opened_count = 0;
+
+ private:
+  bool set_method(const std::string& method, bool has_body);
+  bool set_headers();
+  void set_connection(bool fresh);
+  void set_origin_options();
+  bool complete(long status) const;
+
+  struct Applied {  // what the handle is set to
+    std::shared_ptr<const Url> url;
+    std::shared_ptr<const HeaderSet> headers;
+    const curl_slist* list = nullptr;
+    std::string method;
+    bool has_body = false, fresh = false, head_at_once = false, origin_options = false;
+    std::int64_t body_bytes = -1;
+    long version = -1, age_s = -1, connect_ms = -1;
+  } applied_;
+  std::shared_ptr<const TlsConfig> tls_;
+  std::vector<std::string> extra_lines_;
+  std::vector<curl_slist> extra_nodes_;
+  char error_text_[256];
+};
+
+}  // namespace sluiceway::http

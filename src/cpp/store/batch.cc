@@ -1,0 +1,340 @@
+// The frame of a transaction, and the commands that are a transaction of their own: see batch.h.
+#include "store/batch.h"
+
+#include <absl/strings/str_cat.h>
+
+#include "store/codec.h"
+#include "store/faults.h"
+
+namespace sluiceway::store {
+
+BatchWriter::BatchWriter(Backend& backend, AdmitFn admit, const Clock& clock, LedgerStats& stats)
+    : backend_(backend), admit_(admit), clock_(clock), stats_(stats) {}
+
+Status BatchWriter::begin() {
+  undo_.clear();
+  registered_.clear();
+  dirty_.clear();
+  counted_ = LedgerStats{};
+  StatusOr<bool> changed = backend_.begin();
+  if (!changed.ok()) return changed.status();
+  if (*changed) {
+    ++epoch_;
+    clock_known_ = false;
+  }
+  if (!clock_known_) {
+    StatusOr<ClockRow> row = backend_.load_clock();
+    if (!row.ok()) return row.status();
+    time_.load(*row);
+    clock_known_ = true;
+  }
+  now_ns_ = time_.advance(clock_.boottime_ns(), clock_.wall_ns(), machine_boot_id());
+  segment_ = segment_of(now_ns_);
+  return reconcile_due_ ? reconcile() : absl::OkStatus();
+}
+
+Status BatchWriter::end(Status so_far, const char* before_label, const char* after_label) {
+  if (so_far.ok()) so_far = flush_balances();
+  if (so_far.ok()) so_far = backend_.store_clock(time_.row());
+  if (so_far.ok()) {
+    fault_point(before_label);
+    so_far = backend_.commit();
+  }
+  if (!so_far.ok()) {
+    backend_.rollback();
+    backend_.reset();
+    undo();
+    reconcile_due_ = true;
+    ++stats_.failed_commits;
+    return so_far;
+  }
+  fault_point(after_label);
+  reconcile_due_ = false;
+  ++stats_.commits;
+  stats_.rows += counted_.rows;
+  stats_.finishes += counted_.finishes;
+  stats_.orphan_finishes += counted_.orphan_finishes;
+  stats_.overruns += counted_.overruns;
+  stats_.recovered += counted_.recovered;
+  stats_.clock_skew_ns = now_ns_ - clock_.wall_ns();
+  stats_.open_calls = open_.size();
+  sweep();
+  return absl::OkStatus();
+}
+
+// Puts the memory back to where it was before begin(); what was read from the file is read anew.
+void BatchWriter::undo() {
+  for (auto it = undo_.rbegin(); it != undo_.rend(); ++it) {
+    if (it->second) {
+      open_.insert_or_assign(it->first, std::move(*it->second));
+    } else {
+      open_.erase(it->first);
+    }
+  }
+  undo_.clear();
+  for (const RowPtr& row : dirty_) row->dirty = false;
+  dirty_.clear();
+  // Rows that this transaction made or first saw: their numbers may now go to others.
+  for (const std::int64_t id : registered_) balances_.erase(id);
+  registered_.clear();
+  labels_.clear();
+  prices_.clear();
+  clock_known_ = false;
+  ++epoch_;
+  ++generation_;
+}
+
+// A lost transaction may have become durable after all: its reservations were answered
+// kUnavailable, so nothing was sent for them.
+Status BatchWriter::reconcile() {
+  for (const std::int64_t owner : own_owners_) {
+    StatusOr<std::vector<HoldRow>> holds = backend_.list_holds(owner);
+    if (!holds.ok()) return holds.status();
+    for (const HoldRow& hold : *holds) {
+      if (open_.contains(hold.call_id)) continue;
+      StatusOr<OpenCall> call = from_hold(hold);
+      if (!call.ok()) return call.status();
+      EntryRow row;
+      row.call_id = hold.call_id;
+      row.kind = EntryKind::kVoid;
+      if (Status s = end_hold(hold.call_id, *call, row); !s.ok()) return s;
+      if (Status s = backend_.delete_submission("", "", hold.call_id); !s.ok()) return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
+Status BatchWriter::run(std::span<const PendingFinish> finishes,
+                        std::vector<PendingReserve>& reserves, std::vector<Answer>& answers,
+                        std::vector<PendingReserve>& deferred) {
+  const std::size_t first = answers.size();
+  fault_point("batch.before_lock");
+  Status status = begin();
+  if (status.ok()) fault_point("batch.begun");
+  for (const PendingFinish& finish : finishes) {
+    if (!status.ok()) break;
+    status = apply_finish(finish);
+  }
+  if (status.ok()) {
+    fault_point("batch.finished");
+    status = decide(reserves, answers, deferred);
+  }
+  if (status.ok()) fault_point("batch.reserved");
+  status = end(std::move(status), "batch.before_commit", "batch.after_commit");
+  if (!status.ok()) {
+    // Answers so far and reservations not yet answered alike.
+    answers.resize(first);
+    for (auto* list : {&reserves, &deferred}) {
+      for (PendingReserve& pending : *list) {
+        if (pending.client == nullptr) continue;  // deferred
+        Answer& answer = answers.emplace_back();
+        answer.client = pending.client;
+        answer.verdict.token = pending.reservation.token;
+        answer.verdict.amount = pending.reservation.amount;
+        answer.verdict.error = status;
+      }
+    }
+    stats_.unavailable += answers.size() - first;
+    deferred.clear();
+    reserves.clear();
+    return status;
+  }
+  for (std::size_t i = first; i < answers.size(); ++i) {
+    switch (answers[i].verdict.kind) {
+      case Verdict::kAdmitted:
+        ++stats_.admitted;
+        break;
+      case Verdict::kExceeded:
+      case Verdict::kBlocked:
+        ++stats_.refused;
+        break;
+      case Verdict::kDuplicate:
+        ++stats_.duplicates;
+        break;
+      case Verdict::kUnavailable:
+        ++stats_.unavailable;
+        break;
+    }
+  }
+  stats_.batch_max = std::max<std::uint64_t>(stats_.batch_max, finishes.size() + reserves.size());
+  publish_hints();
+  reserves.clear();
+  return absl::OkStatus();
+}
+
+StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& config,
+                                                         const TimeZone& zone) {
+  const std::string name = scope_name(config.kind, config.key, "");
+  if (Status s = begin(); !s.ok()) return end(std::move(s), "", "");
+  StatusOr<std::optional<LimitRow>> found = backend_.find_limit(config.kind, config.key);
+  if (!found.ok()) return end(found.status(), "", "");
+  std::int64_t id = 0;
+  Status refused;
+  if (found->has_value()) {
+    const ScopeConfig& old = (*found)->config;
+    id = (*found)->scope_id;
+    if (old.period != config.period || old.time_zone != config.time_zone ||
+        old.rolling_ns != config.rolling_ns || old.unit != config.unit) {
+      refused = absl::FailedPreconditionError(
+          absl::StrCat("scope ", name, " exists with another period, time zone, window or unit"));
+    } else if (old.limit != config.limit && !config.replace) {
+      refused = absl::FailedPreconditionError(
+          absl::StrCat("scope ", name, " exists with limit ",
+                       old.limit ? absl::StrCat(*old.limit) : std::string("none"), " nanousd, not ",
+                       config.limit ? absl::StrCat(*config.limit) : std::string("none"),
+                       "; pass replace=True to change it"));
+    }
+  }
+  if (!refused.ok()) {
+    backend_.rollback();
+    undo();
+    return refused;
+  }
+  Status written;
+  if (!found->has_value()) {
+    StatusOr<std::int64_t> made = backend_.insert_limit(config, now_ns_);
+    written = made.status();
+    if (made.ok()) id = *made;
+  } else if (config.replace) {
+    written = backend_.replace_limit(id, config.limit);
+  }
+  if (Status s = end(std::move(written), "scope.before_commit", "scope.after_commit"); !s.ok()) {
+    return s;
+  }
+  if (config.replace) ++epoch_;  // the cached rows carry the old limit
+  auto& known = scopes_by_name_[name];
+  std::shared_ptr<Scope> scope = known.lock();
+  if (scope == nullptr || scope->id() != id) {
+    scope = std::make_shared<Scope>(config, id, zone);
+    known = scope;
+  } else if (config.replace) {
+    scope->store_hint(config.limit.value_or(kNanousdMax), scope->settled(), scope->held(),
+                      scope->in_doubt(), false, 0);
+  }
+  return scope;
+}
+
+StatusOr<std::int64_t> BatchWriter::enter_owner() {
+  Status status = begin();
+  StatusOr<std::int64_t> owner = std::int64_t{0};
+  if (status.ok()) {
+    owner = backend_.enter_owner(now_ns_);
+    status = owner.status();
+  }
+  status = end(std::move(status), "owner.entered", "owner.entered");
+  if (!status.ok()) {
+    if (owner.ok() && *owner != 0) backend_.release_owner(*owner);
+    return status;
+  }
+  own_owners_.insert(*owner);
+  return *owner;
+}
+
+Status BatchWriter::recover(std::span<const std::int64_t> owners) {
+  Status status = begin();
+  for (const std::int64_t owner : owners) {
+    if (status.ok()) status = doubt_all(owner);
+    if (status.ok()) status = backend_.leave_owner(owner);
+  }
+  status = end(std::move(status), "recover.before_commit", "recover.after_commit");
+  if (!status.ok()) return status;
+  for (const std::int64_t owner : owners) {
+    if (own_owners_.erase(owner) != 0) backend_.release_owner(owner);
+  }
+  return absl::OkStatus();
+}
+
+Status BatchWriter::resolve(const Id& call, Nanousd amount, std::string_view evidence) {
+  if (amount < 0) return invalid_argument("a resolved amount is at least 0");
+  Status status = begin();
+  StatusOr<std::optional<HoldRow>> hold = std::optional<HoldRow>{};
+  if (status.ok()) {
+    hold = backend_.find_hold(call);
+    status = hold.status();
+  }
+  Status refused;
+  EntryRow row;
+  row.call_id = call;
+  row.evidence = evidence;
+  if (status.ok() && hold->has_value()) {
+    if (!(*hold)->in_doubt) {
+      refused = absl::FailedPreconditionError("the call is still under way");
+    } else {
+      StatusOr<OpenCall> open = from_hold(**hold);
+      status = open.status();
+      row.kind = EntryKind::kSettle;
+      row.amount = amount;
+      if (status.ok()) status = end_hold(call, *open, row);
+    }
+  } else if (status.ok()) {
+    std::int32_t attempt = 0;
+    StatusOr<std::optional<HoldRow>> posted = backend_.find_posted(call, &attempt);
+    status = posted.status();
+    if (status.ok() && !posted->has_value()) {
+      refused = absl::NotFoundError("no such call is in doubt or was posted in full");
+    } else if (status.ok()) {
+      StatusOr<OpenCall> open = from_hold(**posted);
+      status = open.status();
+      row.kind = EntryKind::kCorrect;
+      row.attempt = attempt;
+      row.amount = amount - (*posted)->amount;
+      row.segment = (*posted)->segment;
+      row.time_ns = now_ns_;
+      row.labels = (*posted)->labels;
+      if (status.ok()) status = write_entry(row).status();
+      if (status.ok()) {
+        for (const RowPtr& balance : open->balances) {
+          status = touch(balance);
+          if (!status.ok()) break;
+          balance->value.settled = saturating_add(balance->value.settled, row.amount);
+          mark_dirty(balance);
+        }
+      }
+    }
+  }
+  if (status.ok() && !refused.ok()) {
+    backend_.rollback();
+    undo();
+    return refused;
+  }
+  return end(std::move(status), "batch.before_commit", "batch.after_commit");
+}
+
+StatusOr<std::int64_t> BatchWriter::post_in_doubt(std::int64_t older_than_ns) {
+  Status status = begin();
+  std::int64_t posted = 0;
+  if (status.ok()) {
+    StatusOr<std::vector<HoldRow>> holds = backend_.list_holds(std::nullopt);
+    status = holds.status();
+    for (std::size_t i = 0; status.ok() && i < holds->size(); ++i) {
+      const HoldRow& hold = (*holds)[i];
+      if (!hold.in_doubt || hold.since_ns > now_ns_ - older_than_ns) continue;
+      StatusOr<OpenCall> call = from_hold(hold);
+      status = call.status();
+      EntryRow row;
+      row.call_id = hold.call_id;
+      row.kind = EntryKind::kPostFull;
+      row.amount = hold.amount;
+      if (status.ok()) status = end_hold(hold.call_id, *call, row);
+      ++posted;
+    }
+  }
+  if (status.ok() && posted == 0) {
+    backend_.rollback();
+    undo();
+    return posted;
+  }
+  status = end(std::move(status), "batch.before_commit", "batch.after_commit");
+  if (!status.ok()) return status;
+  return posted;
+}
+
+Status BatchWriter::reanchor_time() {
+  Status status = begin();
+  if (status.ok()) {
+    now_ns_ = time_.advance(clock_.boottime_ns(), clock_.wall_ns(), machine_boot_id(), true);
+  }
+  return end(std::move(status), "batch.before_commit", "batch.after_commit");
+}
+
+}  // namespace sluiceway::store

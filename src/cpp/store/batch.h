@@ -1,0 +1,154 @@
+// The rules of the ledger: one batch of finishes and reservations in one transaction.
+//
+// Model. run() begins a transaction, applies the finishes (which frees money), reads each scope
+// once, lets the AdmitFn decide on all reservations, writes the rows of those admitted, writes each
+// balance once, and commits. Either all of it is durable, or none of it happened: then the caches
+// and the map of open calls are put back, reservations are answered kUnavailable and the finishes
+// stay with the caller. A commit that failed may still turn out to be durable; after one, holds of
+// ours that were answered kUnavailable are voided, and a finish whose hold is gone already is
+// dropped (it was written).
+//
+// Bounds: O(rows) a batch; memory: the open calls of this process and the scopes in use. Threads:
+// none of its own; one thread at a time, under the core's commit mutex.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "store/backend.h"
+
+namespace sluiceway::store {
+
+struct PendingReserve {
+  Reservation reservation;
+  void* client = nullptr;  // whose sink is to hear
+  std::int64_t owner = 0;
+};
+
+struct PendingFinish {
+  Finish finish;
+  std::int64_t owner = 0;
+};
+
+struct Answer {
+  void* client = nullptr;
+  Verdict verdict;
+};
+
+class BatchWriter {
+ public:
+  BatchWriter(Backend& backend, AdmitFn admit, const Clock& clock, LedgerStats& stats);
+
+  // Takes `reserves` and appends an answer for each, but moves to `deferred` those that must wait
+  // for another batch (a second use of an idempotency key of this one). An error: nothing happened,
+  // all are answered kUnavailable, and the finishes are still to be written.
+  Status run(std::span<const PendingFinish> finishes, std::vector<PendingReserve>& reserves,
+             std::vector<Answer>& answers, std::vector<PendingReserve>& deferred);
+
+  StatusOr<std::shared_ptr<Scope>> open_scope(const ScopeConfig& config, const TimeZone& zone);
+  StatusOr<std::int64_t> enter_owner();
+  // Turns the open holds of dead owners into doubt and forgets the owners.
+  Status recover(std::span<const std::int64_t> owners);
+  Status resolve(const Id& call, Nanousd amount, std::string_view evidence);
+  StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns);
+  Status reanchor_time();
+  std::size_t open_calls() const { return open_.size(); }
+
+ private:
+  struct OpenCall {
+    Nanousd amount = 0;
+    std::int64_t labels = 0, owner = 0;
+    std::int32_t segment = 0;
+    bool in_doubt = false;
+    std::vector<std::shared_ptr<BalanceRow>> balances;
+    std::shared_ptr<const CallLabels> labels_object;  // with an idempotency key only
+    std::string idempotency_key;
+  };
+  using RowPtr = std::shared_ptr<BalanceRow>;
+
+  // The frame of a transaction: begin() checks the caches; end() commits, or undoes all of it.
+  Status begin();
+  Status end(Status so_far, const char* before_label, const char* after_label);
+  void undo();
+  Status reconcile();
+
+  // Balances (batch_scopes.cc).
+  Status touch(const RowPtr& row);
+  void mark_dirty(const RowPtr& row);
+  Status flush_balances();
+  StatusOr<RowPtr> balance_by_id(std::int64_t id);
+  RowPtr adopt(BalanceRow&& row);
+  StatusOr<RowPtr> fresh_row(const Scope& scope, std::string window, std::int64_t slot);
+  Status resolve_scope(Scope& scope);
+  Status list_slots(Scope& scope, std::int64_t slot);
+  StatusOr<ScopeBalance> sum_scope(Scope& scope);
+  void publish_hints();
+  void sweep();
+
+  // Ends (batch_finish.cc).
+  Status apply_finish(const PendingFinish& pending);
+  StatusOr<OpenCall> from_hold(const HoldRow& hold);
+  void forget(const Id& id);
+  Status end_hold(const Id& id, const OpenCall& call, EntryRow& row);
+  Status doubt(const Id& id, const OpenCall& call, EntryRow& row);
+  Status shrink(const Id& id, const OpenCall& call, EntryRow& row);
+  Status doubt_all(std::int64_t owner);
+  StatusOr<bool> write_entry(const EntryRow& row);
+
+  // Admission (batch_admit.cc).
+  Status decide(std::vector<PendingReserve>& reserves, std::vector<Answer>& answers,
+                std::vector<PendingReserve>& deferred);
+  enum class Prepared { kDecide, kAnswered, kDeferred };
+  StatusOr<Prepared> prepare(const PendingReserve& pending, Verdict& verdict);
+  Status add_scopes(const Reservation& reservation);
+  void apply_held();
+  Status write_admitted(PendingReserve& pending, Verdict& verdict);
+  void fill_refusal(const AdmissionResult& result, Verdict& verdict);
+  StatusOr<std::int64_t> labels_id(const std::shared_ptr<const CallLabels>& labels);
+  StatusOr<std::int64_t> price_id(std::string_view version);
+
+  Backend& backend_;
+  const AdmitFn admit_;
+  const Clock& clock_;
+  LedgerStats& stats_;
+  LedgerTime time_;
+  std::int64_t now_ns_ = 0;  // ledger time of the running transaction
+  std::int32_t segment_ = 0;
+  std::uint64_t epoch_ = 1;       // of cached values: another process wrote
+  std::uint64_t generation_ = 1;  // of cached row numbers: a transaction was lost
+  std::uint64_t stamp_ = 0;       // of the running batch
+  bool reconcile_due_ = false;    // a lost transaction may turn out to be durable
+  bool clock_known_ = false;
+
+  absl::flat_hash_map<Id, OpenCall, IdHash> open_;
+  std::vector<std::pair<Id, std::optional<OpenCall>>> undo_;  // before this transaction
+  std::vector<std::int64_t> registered_;                      // balance rows new in it
+  LedgerStats counted_;                                       // added to stats_ when it commits
+  absl::flat_hash_set<std::int64_t> own_owners_;
+  absl::flat_hash_map<std::int64_t, RowPtr> balances_;
+  std::size_t sweep_at_ = 1024;
+  std::vector<RowPtr> dirty_;
+  text_map<std::weak_ptr<Scope>> scopes_by_name_;
+  absl::flat_hash_map<const CallLabels*, std::pair<std::shared_ptr<const CallLabels>, std::int64_t>>
+      labels_;
+  text_map<std::int64_t> prices_;
+
+  // Of the running batch, kept for their memory.
+  std::vector<Scope*> batch_scopes_;
+  std::vector<ScopeBalance> sums_, sums_before_;
+  std::vector<std::uint32_t> indices_;
+  std::vector<AdmissionItem> items_;
+  std::vector<std::size_t> reserve_of_, answer_of_;  // item -> reservation, answer
+  std::vector<AdmissionResult> results_;
+  text_map<bool> keys_seen_;
+  std::string blob_balances_, blob_usage_;
+};
+
+}  // namespace sluiceway::store

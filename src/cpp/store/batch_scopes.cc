@@ -1,0 +1,161 @@
+// Which balance rows a scope uses now, and their cache: see batch.h and scope_state.h.
+#include <algorithm>
+
+#include "store/batch.h"
+#include "store/codec.h"
+
+namespace sluiceway::store {
+namespace {
+
+constexpr std::int64_t kHintNs = kNsPerSecond;  // see Scope::surely_exceeded
+constexpr std::size_t kSweepMin = 1024;
+
+}  // namespace
+
+std::int32_t segment_of(std::int64_t time_ns) {
+  const std::string month = window_key(Period::kMonth, time_ns, TimeZone::utc());  // "2026-11"
+  std::int32_t segment = 0;
+  for (const char c : month) {
+    if (c >= '0' && c <= '9') segment = segment * 10 + (c - '0');
+  }
+  return segment;
+}
+
+// Reads the row again where the file may have changed since.
+Status BatchWriter::touch(const RowPtr& row) {
+  if (row->epoch == epoch_) return absl::OkStatus();
+  Status status = backend_.load_balance(*row);
+  if (status.ok()) row->epoch = epoch_;
+  return status;
+}
+
+void BatchWriter::mark_dirty(const RowPtr& row) {
+  if (row->dirty) return;
+  row->dirty = true;
+  dirty_.push_back(row);
+}
+
+Status BatchWriter::flush_balances() {
+  for (const RowPtr& row : dirty_) {
+    if (Status s = backend_.store_balance(*row); !s.ok()) return s;
+  }
+  // Only now: a failure above leaves the list for undo().
+  for (const RowPtr& row : dirty_) row->dirty = false;
+  dirty_.clear();
+  return absl::OkStatus();
+}
+
+// The one object for a row number; `row` was read in this transaction.
+BatchWriter::RowPtr BatchWriter::adopt(BalanceRow&& row) {
+  RowPtr& known = balances_[row.id];
+  if (known == nullptr) {
+    row.epoch = epoch_;
+    registered_.push_back(row.id);
+    known = std::make_shared<BalanceRow>(std::move(row));
+  } else if (known->epoch != epoch_) {
+    known->value = row.value;
+    known->epoch = epoch_;
+  }
+  return known;
+}
+
+StatusOr<BatchWriter::RowPtr> BatchWriter::balance_by_id(std::int64_t id) {
+  if (const auto it = balances_.find(id); it != balances_.end()) return it->second;
+  BalanceRow row;
+  row.id = id;
+  if (Status s = backend_.load_balance(row); !s.ok()) return s;
+  return adopt(std::move(row));
+}
+
+StatusOr<BatchWriter::RowPtr> BatchWriter::fresh_row(const Scope& scope, std::string window,
+                                                     std::int64_t slot) {
+  BalanceRow row;
+  row.scope_id = scope.id();
+  row.window = std::move(window);
+  row.slot = slot;
+  if (Status s = backend_.find_or_create_balance(row); !s.ok()) return s;
+  return adopt(std::move(row));
+}
+
+Status BatchWriter::resolve_scope(Scope& scope) {
+  ScopeState& state = scope.state();
+  if (state.generation != generation_) {
+    state.current.reset();
+    state.earlier.clear();
+    state.generation = generation_;
+  }
+  const ScopeConfig& config = scope.config();
+  if (config.rolling_ns > 0) {
+    const std::int64_t slot = now_ns_ / (config.rolling_ns / kRollingSlots);
+    if (state.current == nullptr || state.current->slot != slot || state.epoch != epoch_) {
+      if (Status s = list_slots(scope, slot); !s.ok()) return s;
+    }
+  } else if (state.current == nullptr || now_ns_ >= state.window_end_ns) {
+    std::string window = window_key(config.period, now_ns_, scope.zone());
+    StatusOr<RowPtr> row = fresh_row(scope, std::move(window), -1);
+    if (!row.ok()) return row.status();
+    state.current = *std::move(row);
+    state.window_end_ns = window_end_ns(config.period, now_ns_, scope.zone());
+  }
+  return touch(state.current);
+}
+
+Status BatchWriter::list_slots(Scope& scope, std::int64_t slot) {
+  ScopeState& state = scope.state();
+  StatusOr<std::vector<BalanceRow>> rows = backend_.load_slots(scope.id(), slot - kRollingSlots);
+  if (!rows.ok()) return rows.status();
+  state.earlier.clear();
+  state.current.reset();
+  for (BalanceRow& row : *rows) {
+    const bool running = row.slot == slot;
+    RowPtr adopted = adopt(std::move(row));
+    if (running) {
+      state.current = std::move(adopted);
+    } else {
+      state.earlier.push_back(std::move(adopted));
+    }
+  }
+  if (state.current == nullptr) {
+    StatusOr<RowPtr> row = fresh_row(scope, "", slot);
+    if (!row.ok()) return row.status();
+    state.current = *std::move(row);
+  }
+  state.epoch = epoch_;
+  const std::int64_t width = scope.config().rolling_ns / kRollingSlots;
+  state.window_end_ns = (slot + 1) * width;
+  return absl::OkStatus();
+}
+
+StatusOr<ScopeBalance> BatchWriter::sum_scope(Scope& scope) {
+  ScopeState& state = scope.state();
+  ScopeBalance sum = state.current->value;
+  for (const RowPtr& row : state.earlier) {
+    if (Status s = touch(row); !s.ok()) return s;
+    sum.settled = saturating_add(sum.settled, row->value.settled);
+    sum.held = saturating_add(sum.held, row->value.held);
+    sum.in_doubt = saturating_add(sum.in_doubt, row->value.in_doubt);
+    sum.blocked = sum.blocked || row->value.blocked;
+  }
+  return sum;
+}
+
+// After the commit: what the batch's scopes look like now.
+void BatchWriter::publish_hints() {
+  const std::int64_t mono = clock_.monotonic_ns();
+  for (std::size_t i = 0; i < batch_scopes_.size(); ++i) {
+    const ScopeBalance& sum = sums_[i];
+    const std::int64_t left = batch_scopes_[i]->state().window_end_ns - now_ns_;
+    batch_scopes_[i]->store_hint(sum.limit, sum.settled, sum.held, sum.in_doubt, sum.blocked,
+                                 mono + std::min(kHintNs, left));
+  }
+}
+
+// Drops rows and names that nothing refers to any more; amortised O(1) a row.
+void BatchWriter::sweep() {
+  if (balances_.size() + scopes_by_name_.size() < sweep_at_) return;
+  absl::erase_if(balances_, [](const auto& item) { return item.second.use_count() == 1; });
+  absl::erase_if(scopes_by_name_, [](const auto& item) { return item.second.expired(); });
+  sweep_at_ = std::max(kSweepMin, 2 * (balances_.size() + scopes_by_name_.size()));
+}
+
+}  // namespace sluiceway::store

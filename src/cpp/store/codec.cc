@@ -1,0 +1,79 @@
+// Varint blobs: see codec.h.
+#include "store/codec.h"
+
+namespace sluiceway::store {
+namespace {
+
+void put_varint(std::uint64_t value, std::string& out) {
+  while (value >= 0x80) {
+    out.push_back(static_cast<char>((value & 0x7f) | 0x80));
+    value >>= 7;
+  }
+  out.push_back(static_cast<char>(value));
+}
+
+bool take_varint(std::string_view& blob, std::uint64_t& value) {
+  value = 0;
+  for (unsigned shift = 0; shift < 64 && !blob.empty(); shift += 7) {
+    const auto byte = static_cast<unsigned char>(blob.front());
+    blob.remove_prefix(1);
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if ((byte & 0x80) == 0) return true;
+  }
+  return false;
+}
+
+std::uint64_t zigzag(std::int64_t value) {
+  return (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
+}
+
+std::int64_t unzigzag(std::uint64_t value) {
+  return static_cast<std::int64_t>((value >> 1) ^ (~(value & 1) + 1));
+}
+
+}  // namespace
+
+void encode_balances(std::span<const std::int64_t> ids, std::string& out) {
+  for (const std::int64_t id : ids) put_varint(static_cast<std::uint64_t>(id), out);
+}
+
+bool decode_balances(std::string_view blob, std::vector<std::int64_t>& ids) {
+  ids.clear();
+  while (!blob.empty()) {
+    std::uint64_t value = 0;
+    if (!take_varint(blob, value)) return false;
+    ids.push_back(static_cast<std::int64_t>(value));
+  }
+  return true;
+}
+
+void encode_usage(const Usage& usage, std::string& out) {
+  const bool reported = usage.reported_cost_nanousd >= 0;
+  if (!usage.any() && !reported) return;
+  put_varint((static_cast<std::uint64_t>(usage.present) << 1) | (reported ? 1 : 0), out);
+  for (std::size_t i = 0; i < kBucketCount; ++i) {
+    if ((usage.present >> i) & 1u) put_varint(zigzag(usage.units[i]), out);
+  }
+  if (reported) put_varint(zigzag(usage.reported_cost_nanousd), out);
+}
+
+bool decode_usage(std::string_view blob, Usage& usage) {
+  usage = Usage{};
+  if (blob.empty()) return true;
+  std::uint64_t value = 0;
+  if (!take_varint(blob, value) || (value >> 1) >> kBucketCount != 0) return false;
+  const bool reported = (value & 1) != 0;
+  usage.present = static_cast<std::uint32_t>(value >> 1);
+  for (std::size_t i = 0; i < kBucketCount; ++i) {
+    if (((usage.present >> i) & 1u) == 0) continue;
+    if (!take_varint(blob, value)) return false;
+    usage.units[i] = unzigzag(value);
+  }
+  if (reported) {
+    if (!take_varint(blob, value)) return false;
+    usage.reported_cost_nanousd = unzigzag(value);
+  }
+  return blob.empty();
+}
+
+}  // namespace sluiceway::store

@@ -1,0 +1,414 @@
+// Queue and writer thread: see core.h.
+#include "store/core.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "store/faults.h"
+
+namespace sluiceway::store {
+namespace {
+
+constexpr std::int64_t kRetryNs = 50 * kNsPerMs;
+constexpr std::int64_t kPostIntervalNs = 60 * kNsPerSecond;
+
+// Waiting is in real time, whatever clock the ledger was given.
+std::int64_t real_ns() { return SystemClock::instance().monotonic_ns(); }
+
+}  // namespace
+
+LedgerCore::LedgerCore(const LedgerOptions& options, std::unique_ptr<Backend> backend)
+    : options_(options),
+      clock_(options.clock != nullptr ? options.clock : &SystemClock::instance()),
+      backend_(std::move(backend)),
+      batch_(*backend_, options.admit, *clock_, stats_) {
+  next_look_ns_ = real_ns() + options_.owner_scan_interval_ns;
+  if (options_.threaded) thread_ = std::thread([this] { loop(); });
+}
+
+LedgerCore::~LedgerCore() {
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    stop_ = true;
+  }
+  work_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+std::int64_t LedgerCore::mono() const { return clock_->monotonic_ns(); }
+
+StatusOr<LedgerCore::Client*> LedgerCore::attach(VerdictSink* sink) {
+  auto client = std::make_unique<Client>();
+  client->sink = sink;
+  Status status = run([&](BatchWriter& batch) -> Status {
+    StatusOr<std::int64_t> owner = batch.enter_owner();
+    if (!owner.ok()) return owner.status();
+    client->owner = *owner;
+    StatusOr<Backend::Owners> owners = backend_->scan_owners();
+    if (!owners.ok()) return owners.status();
+    live_.store(std::max(owners->live, 1));
+    return owners->dead.empty() ? absl::OkStatus() : batch.recover(owners->dead);
+  });
+  if (!status.ok()) {
+    if (client->owner != 0) {
+      (void)run([&](BatchWriter& batch) {
+        const std::int64_t owner = client->owner;
+        return batch.recover({&owner, 1});
+      });
+    }
+    return status;
+  }
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  clients_.push_back(std::move(client));
+  return clients_.back().get();
+}
+
+std::size_t LedgerCore::detach(Client* client) {
+  if (forked()) return 0;
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    client->closed = true;  // reserve() takes nothing more
+  }
+  (void)run([&](BatchWriter& batch) -> Status {
+    drop_client(client);
+    drain_finishes();
+    fault_point("close.before_leave");
+    const std::int64_t owner = client->owner;
+    Status status = batch.recover({&owner, 1});
+    // A disk that refuses: the byte says that we are gone, and whoever comes next ends the holds.
+    if (!status.ok()) backend_->release_owner(owner);
+    fault_point("close.after_leave");
+    return status;
+  });
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  std::erase_if(clients_, [&](const auto& item) { return item.get() == client; });
+  return clients_.size();
+}
+
+void LedgerCore::reserve(Client& client, Reservation&& reservation) {
+  if (forked()) return;
+  bool wake = false;
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    if (client.closed) return;
+    wake = in_reserves_.empty() && in_refused_.empty();
+    ++reserves_in_;
+    if (reserves_waiting_ >= options_.queue_max) {
+      in_refused_.push_back({&client, reservation.token, reservation.amount});
+    } else {
+      ++reserves_waiting_;
+      in_reserves_.push_back({std::move(reservation), &client, client.owner});
+    }
+  }
+  if (wake) work_.notify_one();
+}
+
+void LedgerCore::finish(Client& client, Finish&& finish) {
+  if (forked()) return;
+  bool wake = false;
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    if (in_finishes_.empty()) {
+      if (!finishes_left_) finish_since_ns_ = real_ns();
+      wake = true;
+    }
+    ++finishes_in_;
+    in_finishes_.push_back({std::move(finish), client.owner});
+    wake = wake || in_finishes_.size() == options_.batch_max / 2;
+  }
+  if (wake) work_.notify_one();
+}
+
+Status LedgerCore::run(std::function<Status(BatchWriter&)> work) {
+  if (forked()) return absl::FailedPreconditionError("the ledger belongs to the parent process");
+  if (!options_.threaded || std::this_thread::get_id() == thread_.get_id()) {
+    Status status;
+    {
+      const std::lock_guard<std::mutex> lock(commit_mutex_);
+      status = work(batch_);
+    }
+    deliver();
+    return status;
+  }
+  Command command;
+  command.run = std::move(work);
+  std::unique_lock<std::mutex> lock(queue_mutex_);
+  in_commands_.push_back(&command);
+  work_.notify_one();
+  done_.wait(lock, [&] { return command.done; });
+  return std::move(command.status);
+}
+
+Status LedgerCore::flush(std::int64_t timeout_ns) {
+  if (forked()) return absl::FailedPreconditionError("the ledger belongs to the parent process");
+  std::unique_lock<std::mutex> lock(queue_mutex_);
+  const std::uint64_t reserves = reserves_in_, finishes = finishes_in_;
+  const auto reached = [&] { return reserves_done_ >= reserves && finishes_done_ >= finishes; };
+  ++flush_waiters_;
+  bool done = reached();
+  if (!options_.threaded) {
+    while (!done) {
+      const std::uint64_t before = reserves_done_ + finishes_done_;
+      lock.unlock();
+      pump();
+      lock.lock();
+      done = reached();
+      if (!done && reserves_done_ + finishes_done_ == before) break;  // the disk refuses
+    }
+  } else if (!done && std::this_thread::get_id() != thread_.get_id()) {
+    work_.notify_one();
+    done = done_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), reached);
+  }
+  --flush_waiters_;
+  if (done) return absl::OkStatus();
+  return absl::DeadlineExceededError("the ledger could not be written in time");
+}
+
+LedgerStats LedgerCore::stats() {
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  LedgerStats out = stats_shown_;
+  out.queue_depth = reserves_waiting_;
+  out.finish_depth = finishes_in_ - finishes_done_;
+  out.syncs = backend_->syncs();
+  out.lock_wait_max_ns = backend_->lock_wait_max_ns();
+  return out;
+}
+
+std::int64_t LedgerCore::ledger_time_ns() {
+  StatusOr<ClockRow> row = backend_->read_clock();
+  LedgerTime time;
+  if (row.ok()) time.load(*row);
+  return time.peek(clock_->boottime_ns(), clock_->wall_ns(), machine_boot_id());
+}
+
+// Called with queue_mutex_ held.
+bool LedgerCore::work_waiting() const {
+  if (stop_ || leftover_ || !in_commands_.empty() || !in_reserves_.empty() ||
+      !in_refused_.empty()) {
+    return true;
+  }
+  if (in_finishes_.empty() && !finishes_left_) return false;
+  if (real_ns() < retry_ns_) return false;
+  return flush_waiters_ > 0 || in_finishes_.size() >= options_.batch_max / 2;
+}
+
+std::int64_t LedgerCore::wake_at_ns() const {
+  if (in_finishes_.empty() && !finishes_left_) return next_look_ns_;
+  return std::min(next_look_ns_, std::max(finish_since_ns_ + options_.write_behind_ns, retry_ns_));
+}
+
+bool LedgerCore::wait_for_work() {
+  std::unique_lock<std::mutex> lock(queue_mutex_);
+  while (!work_waiting()) {
+    const std::int64_t left = wake_at_ns() - real_ns();
+    if (left <= 0) break;
+    work_.wait_for(lock, std::chrono::nanoseconds(left));
+  }
+  return !stop_;
+}
+
+void LedgerCore::loop() {
+  while (wait_for_work()) turn();
+}
+
+bool LedgerCore::pump() {
+  if (forked()) return false;
+  return turn();
+}
+
+// Moves what is pending over to the writer. True: something other than commands is there.
+bool LedgerCore::take(std::vector<Command*>& commands) {
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  commands.swap(in_commands_);
+  refused_taken_.swap(in_refused_);
+  if (reserves_at_ == reserves_.size()) {
+    reserves_.clear();
+    reserves_at_ = 0;
+    reserves_.swap(in_reserves_);
+  } else {
+    std::move(in_reserves_.begin(), in_reserves_.end(), std::back_inserter(reserves_));
+    in_reserves_.clear();
+  }
+  if (finishes_at_ == finishes_.size()) {
+    finishes_.clear();
+    finishes_at_ = 0;
+    finishes_.swap(in_finishes_);
+  } else {
+    std::move(in_finishes_.begin(), in_finishes_.end(), std::back_inserter(finishes_));
+    in_finishes_.clear();
+  }
+  return reserves_at_ < reserves_.size() || finishes_at_ < finishes_.size();
+}
+
+bool LedgerCore::turn() {
+  std::vector<Command*> commands;
+  bool committed = false;
+  {
+    const std::lock_guard<std::mutex> lock(commit_mutex_);
+    const bool work = take(commands);
+    for (Command* command : commands) command->status = command->run(batch_);
+    answer_refused();
+    if (work) committed = write_batch(true);
+    const bool idle = reserves_at_ == reserves_.size() && finishes_at_ == finishes_.size();
+    housekeeping(idle);
+  }
+  fault_point("batch.before_verdicts");
+  deliver();
+  fault_point("batch.after_verdicts");
+  bool wake = !commands.empty();
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    for (Command* command : commands) command->done = true;
+    wake = wake || flush_waiters_ > 0;
+  }
+  if (wake) done_.notify_all();
+  return committed;
+}
+
+// One transaction. False: it failed; the finishes stay.
+bool LedgerCore::write_batch(bool with_finishes) {
+  const std::size_t reserves = std::min(options_.batch_max, reserves_.size() - reserves_at_);
+  const std::size_t finishes =
+      with_finishes ? std::min(options_.batch_max, finishes_.size() - finishes_at_) : 0;
+  if (reserves == 0 && finishes == 0) return false;
+  chunk_.clear();
+  const auto first = reserves_.begin() + static_cast<std::ptrdiff_t>(reserves_at_);
+  std::move(first, first + static_cast<std::ptrdiff_t>(reserves), std::back_inserter(chunk_));
+  reserves_at_ += reserves;
+  deferred_.clear();
+  Status status =
+      batch_.run({finishes_.data() + finishes_at_, finishes}, chunk_, answers_, deferred_);
+  if (status.ok()) finishes_at_ += finishes;
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  reserves_waiting_ -= reserves - deferred_.size();
+  if (status.ok()) finishes_done_ += finishes;
+  if (!deferred_.empty()) {
+    reserves_.insert(reserves_.begin() + static_cast<std::ptrdiff_t>(reserves_at_),
+                     std::make_move_iterator(deferred_.begin()),
+                     std::make_move_iterator(deferred_.end()));
+  }
+  leftover_ = reserves_at_ < reserves_.size() ||
+              (status.ok() && finishes_.size() - finishes_at_ >= options_.batch_max / 2);
+  finishes_left_ = finishes_at_ < finishes_.size();
+  retry_ns_ = status.ok() ? 0 : real_ns() + kRetryNs;
+  if (status.ok() && finishes_left_) finish_since_ns_ = 0;
+  if (status.ok() && !finishes_left_ && !in_finishes_.empty()) finish_since_ns_ = real_ns();
+  return status.ok();
+}
+
+void LedgerCore::answer_refused() {
+  for (const Refused& refused : refused_taken_) {
+    Answer& answer = answers_.emplace_back();
+    answer.client = refused.client;
+    answer.verdict.token = refused.token;
+    answer.verdict.amount = refused.amount;
+    answer.verdict.error = absl::ResourceExhaustedError("the ledger's queue is full");
+    ++stats_.unavailable;
+  }
+  refused_taken_.clear();
+}
+
+// Before an engine leaves: everything that was handed in, as far as the disk takes it.
+void LedgerCore::drain_finishes() {
+  std::vector<Command*> none;
+  {
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    std::move(in_finishes_.begin(), in_finishes_.end(), std::back_inserter(finishes_));
+    in_finishes_.clear();
+  }
+  while (finishes_at_ < finishes_.size() && write_batch(true)) {
+  }
+}
+
+// Answers what the engine still has in the queue: it is not going to send it.
+void LedgerCore::drop_client(Client* client) {
+  std::uint64_t dropped = 0;
+  const auto drop = [&](std::vector<PendingReserve>& list, std::size_t from) {
+    for (std::size_t i = from; i < list.size(); ++i) {
+      if (list[i].client != client) continue;
+      Answer& answer = answers_.emplace_back();
+      answer.client = client;
+      answer.verdict.token = list[i].reservation.token;
+      answer.verdict.amount = list[i].reservation.amount;
+      answer.verdict.error = absl::CancelledError("the ledger was closed");
+      ++dropped;
+    }
+    const auto begin = list.begin() + static_cast<std::ptrdiff_t>(from);
+    list.erase(std::remove_if(begin, list.end(),
+                              [&](const PendingReserve& p) { return p.client == client; }),
+               list.end());
+  };
+  drop(reserves_, reserves_at_);
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  drop(in_reserves_, 0);
+  reserves_waiting_ -= dropped;
+  for (std::size_t i = 0; i < in_refused_.size(); ++i) {
+    if (in_refused_[i].client == client) refused_taken_.push_back(in_refused_[i]);
+  }
+  std::erase_if(in_refused_, [&](const Refused& r) { return r.client == client; });
+}
+
+// Dead owners, money long in doubt, and the log.
+void LedgerCore::housekeeping(bool idle) {
+  const std::int64_t now = mono();
+  if (scanned_ns_ == 0) scanned_ns_ = posted_ns_ = now;
+  if (now - scanned_ns_ >= options_.owner_scan_interval_ns) {
+    scanned_ns_ = now;
+    StatusOr<Backend::Owners> owners = backend_->scan_owners();
+    if (owners.ok()) {
+      live_.store(std::max(owners->live, 1));
+      if (!owners->dead.empty()) (void)batch_.recover(owners->dead);
+    }
+  }
+  if (now - posted_ns_ >= kPostIntervalNs) {
+    posted_ns_ = now;
+    (void)batch_.post_in_doubt(options_.post_in_doubt_after_ns);
+  }
+  StatusOr<bool> copied = backend_->checkpoint(idle, now);
+  if (copied.ok() && *copied) ++stats_.checkpoints;
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  next_look_ns_ = real_ns() + options_.owner_scan_interval_ns;
+  stats_shown_ = stats_;
+}
+
+void LedgerCore::deliver() {
+  if (answers_.empty()) return;
+  std::vector<Answer> answers;
+  answers.swap(answers_);
+  std::vector<Client*> clients;
+  for (Answer& answer : answers) {
+    auto* client = static_cast<Client*>(answer.client);
+    if (client->ready.empty()) clients.push_back(client);
+    client->ready.push_back(std::move(answer.verdict));
+  }
+  for (Client* client : clients) {
+    std::vector<Verdict> ready;
+    ready.swap(client->ready);
+    client->sink->on_verdicts(ready);
+    ready.clear();
+    if (client->ready.empty()) client->ready.swap(ready);  // keeps its memory
+  }
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
+  reserves_done_ += answers.size();
+  answers.clear();
+  if (answers_.empty()) answers_.swap(answers);
+}
+
+void LedgerCore::fork_lock() {
+  commit_mutex_.lock();
+  queue_mutex_.lock();
+  backend_->fork_lock();
+}
+
+void LedgerCore::fork_unlock() {
+  backend_->fork_unlock();
+  queue_mutex_.unlock();
+  commit_mutex_.unlock();
+}
+
+void LedgerCore::abandon_in_child() {
+  forked_.store(true, std::memory_order_release);
+  backend_->abandon_in_child();
+}
+
+}  // namespace sluiceway::store

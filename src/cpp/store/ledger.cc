@@ -1,0 +1,265 @@
+// Handles, the registry of open files, and the fork hooks: see ledger.h.
+#include "store/ledger.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "store/core.h"
+#include "store/memory_backend.h"
+#include "store/sqlite_backend.h"
+
+namespace sluiceway::store {
+namespace {
+
+using FileId = std::pair<dev_t, ino_t>;
+
+// One core a file and process: POSIX locks belong to the process, and its lock file must be opened
+// once. Never destroyed: threads may outlive static destruction.
+struct Registry {
+  std::mutex mutex;  // held while a core is made or ended
+  std::map<FileId, std::shared_ptr<LedgerCore>> cores;
+  std::vector<std::shared_ptr<LedgerCore>> abandoned;  // of the parent; never ended here
+};
+
+Registry& registry() {
+  static auto* instance = new Registry;
+  return *instance;
+}
+
+// Every core by weak pointer, memory ledgers too, for the fork hooks.
+std::vector<std::weak_ptr<LedgerCore>>& all_cores() {
+  static auto* cores = new std::vector<std::weak_ptr<LedgerCore>>;
+  return *cores;
+}
+
+// Cores whose locks fork_before() took.
+std::vector<std::shared_ptr<LedgerCore>>& locked_cores() {
+  static auto* cores = new std::vector<std::shared_ptr<LedgerCore>>;
+  return *cores;
+}
+
+Status check_scope(const ScopeConfig& config, StatusOr<TimeZone>& zone) {
+  if (config.kind.empty() || config.kind.find_first_of(":@") != std::string::npos) {
+    return invalid_argument("a scope's kind is not empty and has no ':' or '@'");
+  }
+  if (config.limit && *config.limit < 0) return invalid_argument("a limit is at least 0");
+  if (config.rolling_ns != 0 && config.rolling_ns < kRollingSlots * kNsPerSecond) {
+    return invalid_argument("a rolling window is at least 60 seconds");
+  }
+  if (config.rolling_ns != 0 && config.period != Period::kNone) {
+    return invalid_argument("a scope is rolling or has a calendar period, not both");
+  }
+  if (config.unit.empty()) return invalid_argument("a scope has a unit");
+  zone = TimeZone::load(config.time_zone);
+  return zone.status();
+}
+
+class LedgerHandle final : public Ledger {
+ public:
+  LedgerHandle(std::shared_ptr<LedgerCore> core, LedgerCore::Client* client, FileId file)
+      : core_(std::move(core)), client_(client), owner_(client->owner), file_(file) {}
+  ~LedgerHandle() override { close(); }
+
+  void reserve(Reservation&& reservation) override {
+    if (client_ != nullptr) core_->reserve(*client_, std::move(reservation));
+  }
+  void finish(Finish&& finish) override {
+    if (client_ != nullptr) core_->finish(*client_, std::move(finish));
+  }
+  StatusOr<std::shared_ptr<Scope>> open_scope(const ScopeConfig& config) override {
+    StatusOr<TimeZone> zone = TimeZone::utc();
+    if (Status s = check_scope(config, zone); !s.ok()) return s;
+    std::shared_ptr<Scope> scope;
+    Status status = run([&](BatchWriter& batch) {
+      StatusOr<std::shared_ptr<Scope>> opened = batch.open_scope(config, *zone);
+      if (opened.ok()) scope = *std::move(opened);
+      return opened.status();
+    });
+    if (!status.ok()) return status;
+    return scope;
+  }
+  StatusOr<ScopeBalance> balance(const Scope& scope) override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->backend().read_balance(scope, core_->ledger_time_ns());
+  }
+  Status resolve(const Id& call, Nanousd amount, std::string evidence) override {
+    return run([&](BatchWriter& batch) { return batch.resolve(call, amount, evidence); });
+  }
+  StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns) override {
+    std::int64_t posted = 0;
+    Status status = run([&](BatchWriter& batch) {
+      StatusOr<std::int64_t> count = batch.post_in_doubt(older_than_ns);
+      if (count.ok()) posted = *count;
+      return count.status();
+    });
+    if (!status.ok()) return status;
+    return posted;
+  }
+  Status reanchor_time() override {
+    return run([](BatchWriter& batch) { return batch.reanchor_time(); });
+  }
+  Status flush(std::int64_t timeout_ns) override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->flush(timeout_ns);
+  }
+  void close() override;
+  int live_engines() const override { return core_ == nullptr ? 0 : core_->live_engines(); }
+  std::int64_t ledger_time_ns() override { return usable().ok() ? core_->ledger_time_ns() : 0; }
+  LedgerStats stats() const override { return usable().ok() ? core_->stats() : LedgerStats{}; }
+  std::int64_t owner() const override { return owner_; }
+
+  Status read_entries(const EntryBounds& bounds,
+                      const std::function<bool(std::span<const Entry>)>& batch) override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->backend().read_entries(bounds, batch);
+  }
+  StatusOr<std::vector<HoldInfo>> holds() override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->backend().read_holds();
+  }
+  StatusOr<std::vector<ScopeInfo>> scopes() override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->backend().read_scopes();
+  }
+  StatusOr<VerifyReport> verify() override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->backend().verify();
+  }
+  bool pump() override { return usable().ok() && core_->pump(); }
+
+ private:
+  Status usable() const {
+    if (client_ == nullptr) return absl::FailedPreconditionError("the ledger is closed");
+    if (core_->forked()) {
+      return absl::FailedPreconditionError("the ledger belongs to the parent process");
+    }
+    return absl::OkStatus();
+  }
+  Status run(std::function<Status(BatchWriter&)> command) {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->run(std::move(command));
+  }
+
+  std::shared_ptr<LedgerCore> core_;
+  LedgerCore::Client* client_;
+  const std::int64_t owner_;
+  const FileId file_;
+};
+
+void LedgerHandle::close() {
+  if (client_ == nullptr) return;
+  Registry& files = registry();
+  const std::lock_guard<std::mutex> lock(files.mutex);
+  if (client_ == nullptr) return;
+  LedgerCore::Client* client = std::exchange(client_, nullptr);
+  if (core_->forked()) return;  // the parent's; kept in `abandoned`
+  if (core_->detach(client) > 0) return;
+  const auto it = files.cores.find(file_);
+  if (it != files.cores.end() && it->second == core_) files.cores.erase(it);
+  core_.reset();  // ends the writer thread, under the registry's mutex: see Registry
+}
+
+// The file's identity; makes an empty file where there is none. Only a file that is new may be
+// opened and closed here: closing a descriptor of an open ledger would drop its locks.
+StatusOr<FileId> identify(const std::string& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd >= 0) ::close(fd);
+    if (::stat(path.c_str(), &info) != 0) {
+      return absl::UnavailableError(to_absl("cannot make the ledger file " + path));
+    }
+  }
+  if (!S_ISREG(info.st_mode)) return invalid_argument("not a regular file: " + path);
+  return FileId(info.st_dev, info.st_ino);
+}
+
+StatusOr<std::shared_ptr<Ledger>> attach(const std::shared_ptr<LedgerCore>& core, FileId file,
+                                         VerdictSink* sink) {
+  StatusOr<LedgerCore::Client*> client = core->attach(sink);
+  if (!client.ok()) return client.status();
+  return std::shared_ptr<Ledger>(std::make_shared<LedgerHandle>(core, *client, file));
+}
+
+void remember(const std::shared_ptr<LedgerCore>& core) {
+  std::erase_if(all_cores(), [](const auto& item) { return item.expired(); });
+  all_cores().push_back(core);
+}
+
+}  // namespace
+
+std::string_view entry_kind_name(EntryKind kind) {
+  static constexpr std::string_view kNames[] = {"reserve",   "settle",  "void",  "in_doubt",
+                                                "post_full", "correct", "shrink"};
+  const auto index = static_cast<std::size_t>(kind);
+  return index < std::size(kNames) ? kNames[index] : std::string_view("unknown");
+}
+
+StatusOr<std::shared_ptr<Ledger>> open_ledger(const LedgerOptions& options, VerdictSink* sink) {
+  if (options.admit == nullptr) return invalid_argument("a ledger needs an admit function");
+  if (sink == nullptr) return invalid_argument("a ledger needs a sink for its verdicts");
+  if (options.batch_max < 2) return invalid_argument("batch_max is at least 2");
+  Registry& files = registry();
+  const std::lock_guard<std::mutex> lock(files.mutex);
+  if (options.path == ":memory:" || options.durability == Durability::kMemory) {
+    auto core = std::make_shared<LedgerCore>(options, std::make_unique<MemoryBackend>());
+    remember(core);
+    return attach(core, FileId{}, sink);
+  }
+  if (options.path.empty()) return invalid_argument("a ledger needs a path");
+  StatusOr<FileId> file = identify(options.path);
+  if (!file.ok()) return file.status();
+  const auto known = files.cores.find(*file);
+  if (known != files.cores.end()) {
+    if (known->second->options().durability != options.durability) {
+      return absl::FailedPreconditionError(
+          "the ledger is open in this process with another durability");
+    }
+    return attach(known->second, *file, sink);
+  }
+  StatusOr<std::unique_ptr<SqliteBackend>> backend = SqliteBackend::open(options);
+  if (!backend.ok()) return backend.status();
+  auto core = std::make_shared<LedgerCore>(options, *std::move(backend));
+  StatusOr<std::shared_ptr<Ledger>> ledger = attach(core, *file, sink);
+  if (!ledger.ok()) return ledger;
+  remember(core);
+  files.cores.emplace(*file, std::move(core));
+  return ledger;
+}
+
+void fork_before() {
+  registry().mutex.lock();
+  for (const auto& weak : all_cores()) {
+    if (auto core = weak.lock()) {
+      core->fork_lock();
+      locked_cores().push_back(std::move(core));
+    }
+  }
+}
+
+void fork_after_in_parent() {
+  for (const auto& core : locked_cores()) core->fork_unlock();
+  // Not the last references: the handles hold their cores, and closing needs the mutex.
+  locked_cores().clear();
+  registry().mutex.unlock();
+}
+
+void fork_after_in_child() {
+  Registry& files = registry();
+  for (auto& core : locked_cores()) {
+    core->abandon_in_child();
+    core->fork_unlock();
+    files.abandoned.push_back(std::move(core));  // its thread is not here: it must never be joined
+  }
+  locked_cores().clear();
+  all_cores().clear();
+  files.cores.clear();
+  files.mutex.unlock();
+}
+
+}  // namespace sluiceway::store

@@ -1,0 +1,111 @@
+// The ledger's rows in memory: for Durability::kMemory, ":memory:", tests and simulation.
+//
+// Model. The same rows as the SQLite file, in ordered maps, so that the rules above cannot tell the
+// difference. Nothing here fails, so there is nothing to roll back but what open_scope() refuses
+// before it writes. Calls that ended are kept for reports up to kCallsMax; older ones are folded
+// into what their balances had posted, as an archived month is.
+//
+// Bounds: about 400 bytes a call kept. Threads: a mutex held from begin() to commit(), and by each
+// report.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "store/backend.h"
+
+namespace sluiceway::store {
+
+class MemoryBackend final : public Backend {
+ public:
+  static constexpr std::size_t kCallsMax = 1'000'000;
+  explicit MemoryBackend(std::size_t calls_max = kCallsMax) : calls_max_(calls_max) {}
+
+  StatusOr<bool> begin() override;
+  Status commit() override;
+  void rollback() override;
+  void reset() override {}
+
+  StatusOr<bool> insert_entry(const EntryRow& row) override;
+  Status insert_hold(const HoldRow& row) override;
+  StatusOr<bool> update_hold(const HoldRow& row) override;
+  StatusOr<bool> delete_hold(const Id& call) override;
+  StatusOr<std::optional<HoldRow>> find_hold(const Id& call) override;
+  StatusOr<std::vector<HoldRow>> list_holds(std::optional<std::int64_t> owner) override;
+  StatusOr<std::optional<HoldRow>> find_posted(const Id& call, std::int32_t* attempts) override;
+  StatusOr<std::optional<LimitRow>> find_limit(std::string_view kind,
+                                               std::string_view key) override;
+  StatusOr<std::int64_t> insert_limit(const ScopeConfig& config, std::int64_t now_ns) override;
+  Status replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) override;
+  Status load_balance(BalanceRow& row) override;
+  Status find_or_create_balance(BalanceRow& row) override;
+  StatusOr<std::vector<BalanceRow>> load_slots(std::int64_t scope_id,
+                                               std::int64_t from_slot) override;
+  Status store_balance(const BalanceRow& row) override;
+  StatusOr<std::int64_t> intern_labels(const CallLabels& labels) override;
+  StatusOr<std::int64_t> intern_price(std::string_view version) override;
+  StatusOr<std::optional<Submission>> find_submission(std::string_view tenant,
+                                                      std::string_view key) override;
+  Status insert_submission(std::string_view tenant, std::string_view key, const Submission& row,
+                           std::int64_t now_ns) override;
+  Status delete_submission(std::string_view tenant, std::string_view key, const Id& call) override;
+  StatusOr<ClockRow> load_clock() override { return clock_; }
+  Status store_clock(const ClockRow& row) override;
+  StatusOr<std::int64_t> enter_owner(std::int64_t) override { return ++owners_; }
+  Status leave_owner(std::int64_t) override { return absl::OkStatus(); }
+  void release_owner(std::int64_t) override {}
+  StatusOr<Owners> scan_owners() override { return Owners{.dead = {}, .live = 1}; }
+  StatusOr<bool> checkpoint(bool, std::int64_t) override { return false; }
+
+  void fork_lock() override { mutex_.lock(); }
+  void fork_unlock() override { mutex_.unlock(); }
+
+  StatusOr<ScopeBalance> read_balance(const Scope& scope, std::int64_t now_ns) override;
+  StatusOr<ClockRow> read_clock() override;
+  Status read_entries(const EntryBounds& bounds,
+                      const std::function<bool(std::span<const Entry>)>& batch) override;
+  StatusOr<std::vector<HoldInfo>> read_holds() override;
+  StatusOr<std::vector<ScopeInfo>> read_scopes() override;
+  StatusOr<VerifyReport> verify() override;
+
+ private:
+  struct StoredEntry {
+    EntryRow row;  // its views point into the strings beside it
+    std::string balances, usage, request_id, evidence;
+    EntryRow view() const;
+  };
+  using EntryKey = std::pair<std::int32_t, EntryKind>;
+  using Call = std::map<EntryKey, StoredEntry>;
+
+  ScopeConfig& config_of(std::int64_t scope_id) {
+    return limits_[static_cast<std::size_t>(scope_id - 1)];
+  }
+  std::string name_of(const BalanceRow& row);
+  Nanousd limit_of(std::int64_t scope_id);
+  std::vector<std::string> names_of(std::string_view blob);
+  std::shared_ptr<const CallLabels> labels_of(std::int64_t id) const;
+  void fold_oldest();
+
+  const std::size_t calls_max_;
+  std::mutex mutex_;
+  std::unique_lock<std::mutex> transaction_;
+  std::map<Id, Call> calls_;
+  std::map<Id, HoldRow> holds_;
+  std::vector<ScopeConfig> limits_;   // scope_id - 1
+  std::vector<BalanceRow> balances_;  // balance_id - 1
+  std::map<std::int64_t, std::map<std::pair<std::int64_t, std::string>, std::int64_t>> windows_;
+  std::map<std::int64_t, Nanousd> folded_;
+  std::map<std::pair<std::string, std::string>, std::int64_t> limit_ids_;
+  std::map<std::pair<std::string, std::string>, Submission> submissions_;
+  std::vector<std::shared_ptr<const CallLabels>> labels_;
+  std::vector<std::string> prices_;
+  ClockRow clock_;
+  std::int64_t owners_ = 0;
+};
+
+}  // namespace sluiceway::store

@@ -1,0 +1,148 @@
+// Reports of a ledger in memory: see memory_backend.h.
+#include "store/codec.h"
+#include "store/memory_backend.h"
+#include "store/verify.h"
+
+namespace sluiceway::store {
+
+std::string MemoryBackend::name_of(const BalanceRow& row) {
+  const ScopeConfig& config = config_of(row.scope_id);
+  return scope_name(config.kind, config.key, row.window);
+}
+
+std::vector<std::string> MemoryBackend::names_of(std::string_view blob) {
+  std::vector<std::int64_t> ids;
+  std::vector<std::string> names;
+  if (!decode_balances(blob, ids)) return names;
+  for (const std::int64_t id : ids) {
+    names.push_back(name_of(balances_[static_cast<std::size_t>(id - 1)]));
+  }
+  return names;
+}
+
+std::shared_ptr<const CallLabels> MemoryBackend::labels_of(std::int64_t id) const {
+  static const auto* none = new std::shared_ptr<const CallLabels>(new CallLabels);
+  return id == 0 ? *none : labels_[static_cast<std::size_t>(id - 1)];
+}
+
+StatusOr<ClockRow> MemoryBackend::read_clock() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return clock_;
+}
+
+StatusOr<ScopeBalance> MemoryBackend::read_balance(const Scope& scope, std::int64_t now_ns) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ScopeBalance sum;
+  sum.limit = limit_of(scope.id());
+  const ScopeConfig& config = scope.config();
+  const bool rolling = config.rolling_ns > 0;
+  const std::int64_t from =
+      rolling ? now_ns / (config.rolling_ns / kRollingSlots) - kRollingSlots : -1;
+  const std::string window = window_key(config.period, now_ns, scope.zone());
+  for (const auto& [key, id] : windows_[scope.id()]) {
+    if (rolling ? key.first < from : key.second != window) continue;
+    const ScopeBalance& value = balances_[static_cast<std::size_t>(id - 1)].value;
+    sum.settled = saturating_add(sum.settled, value.settled);
+    sum.held = saturating_add(sum.held, value.held);
+    sum.in_doubt = saturating_add(sum.in_doubt, value.in_doubt);
+    sum.blocked = sum.blocked || value.blocked;
+  }
+  return sum;
+}
+
+Status MemoryBackend::read_entries(const EntryBounds& bounds,
+                                   const std::function<bool(std::span<const Entry>)>& batch) {
+  if (bounds.batch == 0) return invalid_argument("a batch has at least one row");
+  std::vector<Entry> rows;
+  Id last;
+  for (bool more = true; more;) {
+    rows.clear();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      auto it = calls_.upper_bound(last);
+      for (; it != calls_.end() && rows.size() < bounds.batch; ++it) {
+        last = it->first;
+        for (const auto& [key, stored] : it->second) {
+          const EntryRow& row = stored.row;
+          if (row.time_ns < bounds.from_ns || row.time_ns >= bounds.to_ns) continue;
+          Entry& entry = rows.emplace_back();
+          entry.call_id = row.call_id;
+          entry.attempt = row.attempt;
+          entry.kind = row.kind;
+          entry.time_ns = row.time_ns;
+          entry.amount = row.amount;
+          entry.labels = labels_of(row.labels);
+          if (row.price != 0)
+            entry.price_version = prices_[static_cast<std::size_t>(row.price - 1)];
+          entry.intent_id = row.intent_id;
+          entry.scopes = names_of(stored.balances);
+          entry.latency_ns = row.latency_ns;
+          entry.estimated = (row.flags & kEstimated) != 0;
+          entry.overrun = (row.flags & kOverrun) != 0;
+          (void)decode_usage(stored.usage, entry.usage);
+          entry.provider_request_id = stored.request_id;
+          entry.evidence = stored.evidence;
+        }
+      }
+      more = it != calls_.end();
+    }
+    if (!rows.empty() && !batch(rows)) return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<HoldInfo>> MemoryBackend::read_holds() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<HoldInfo> out;
+  for (const auto& [id, hold] : holds_) {
+    out.push_back({.call_id = id,
+                   .amount = hold.amount,
+                   .in_doubt = hold.in_doubt,
+                   .since_ns = hold.since_ns,
+                   .owner = hold.owner,
+                   .labels = labels_of(hold.labels),
+                   .scopes = names_of(hold.balances)});
+  }
+  return out;
+}
+
+StatusOr<std::vector<ScopeInfo>> MemoryBackend::read_scopes() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<ScopeInfo> out;
+  for (const auto& [kind_key, scope_id] : limit_ids_) {
+    if (windows_[scope_id].empty()) {  // not asked yet
+      ScopeInfo& info = out.emplace_back();
+      info.name = scope_name(kind_key.first, kind_key.second, "");
+      info.balance.limit = limit_of(scope_id);
+      info.unit = config_of(scope_id).unit;
+    }
+    for (const auto& [window, id] : windows_[scope_id]) {
+      const BalanceRow& row = balances_[static_cast<std::size_t>(id - 1)];
+      ScopeInfo& info = out.emplace_back();
+      info.name = name_of(row);
+      info.balance = row.value;
+      info.balance.limit = limit_of(scope_id);
+      info.unit = config_of(scope_id).unit;
+    }
+  }
+  return out;
+}
+
+StatusOr<VerifyReport> MemoryBackend::verify() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Replay replay;
+  for (const auto& [id, settled] : folded_) replay.add_archived(id, settled);
+  for (const auto& [id, hold] : holds_) replay.add_hold(hold);
+  for (const auto& [id, call] : calls_) {
+    for (const auto& [key, entry] : call) replay.add_entry(entry.view());
+  }
+  replay.end_segment();
+  for (const BalanceRow& row : balances_) {
+    ScopeBalance value = row.value;
+    value.limit = row.slot >= 0 ? kNanousdMax : limit_of(row.scope_id);
+    replay.add_balance(row.id, name_of(row), value);
+  }
+  return replay.finish();
+}
+
+}  // namespace sluiceway::store

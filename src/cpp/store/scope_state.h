@@ -1,0 +1,43 @@
+// The writer's own view of scopes: balance rows it has read, and which of them a scope uses now.
+//
+// Model. A BalanceRow is one row of the table balances, cached while the file's data version stays
+// what it was (`epoch`). A ScopeState says which rows stand for a scope at ledger time `now`: one
+// for a plain or calendar scope, up to 61 slots for a rolling one. Only the writer touches these,
+// under the core's commit mutex.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/admission.h"
+
+namespace sluiceway::store {
+
+struct BalanceRow {
+  std::int64_t id = 0;
+  std::int64_t scope_id = 0;
+  std::int64_t slot = -1;   // rolling scopes: ledger time divided by the slot's length
+  std::string window;       // calendar scopes: the window's key
+  ScopeBalance value;       // as in the file, plus what the running batch changed
+  std::uint64_t epoch = 0;  // of the batch writer, when it was read
+  bool dirty = false;
+};
+
+class ScopeState {
+ public:
+  std::uint64_t generation = 0;         // of the batch writer; another one: find the rows again
+  std::uint64_t epoch = 0;              // rolling: when the slots were listed
+  std::int64_t window_end_ns = 0;       // the rows stand until here
+  std::shared_ptr<BalanceRow> current;  // what a reservation is added to
+  std::vector<std::shared_ptr<BalanceRow>> earlier;  // rolling: older slots that count, by age
+  std::uint64_t stamp = 0;                           // of the batch that last used it
+  std::uint32_t index = 0;                           // in that batch's scopes
+};
+
+// "video:42", "day:2026-11-22", "account:7@2026-11", "all".
+std::string scope_name(std::string_view kind, std::string_view key, std::string_view window);
+
+}  // namespace sluiceway::store

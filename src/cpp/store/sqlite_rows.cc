@@ -1,0 +1,516 @@
+// The statements of the writing connection, one short function each: see backend.h.
+#include <absl/strings/str_cat.h>
+
+#include "store/schema.h"
+#include "store/sqlite_backend.h"
+
+namespace sluiceway::store {
+namespace {
+
+constexpr char kHoldColumns[] =
+    "SELECT call_id, amount, in_doubt, owner, since_ns, labels, segment, balances FROM holds";
+
+void bind_limit(Statement& statement, const std::optional<Nanousd>& limit) {
+  if (limit) {
+    statement.bind(*limit);
+  } else {
+    statement.bind_null();
+  }
+}
+
+}  // namespace
+
+StatusOr<Statement*> SqliteBackend::statement(Sql which) {
+  Statement& kept = statements_[which];
+  if (kept.prepared()) return &kept;
+  std::string sql;
+  switch (which) {
+    case kBegin:
+      sql = "BEGIN IMMEDIATE";
+      break;
+    case kCommit:
+      sql = "COMMIT";
+      break;
+    case kDataVersion:
+      sql = "PRAGMA data_version";
+      break;
+    case kInsertHold:
+      sql =
+          "INSERT INTO holds(call_id, amount, in_doubt, owner, since_ns, labels, segment,"
+          " balances) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+      break;
+    case kUpdateHold:
+      sql =
+          "UPDATE holds SET amount = ?1, in_doubt = ?2, owner = ?3,"
+          " since_ns = CASE WHEN ?2 THEN ?4 ELSE since_ns END WHERE call_id = ?5";
+      break;
+    case kDeleteHold:
+      sql = "DELETE FROM holds WHERE call_id = ?";
+      break;
+    case kFindHold:
+      sql = absl::StrCat(kHoldColumns, " WHERE call_id = ?");
+      break;
+    case kListHolds:
+      sql = kHoldColumns;
+      break;
+    case kListOwnerHolds:
+      sql = absl::StrCat(kHoldColumns, " WHERE owner = ? AND in_doubt = 0");
+      break;
+    case kFindLimit:
+      sql =
+          "SELECT scope_id, unit, limit_nanousd, period, time_zone, rolling_ns FROM limits"
+          " WHERE kind = ? AND key = ?";
+      break;
+    case kInsertLimit:
+      sql =
+          "INSERT INTO limits(kind, key, unit, limit_nanousd, period, time_zone, rolling_ns,"
+          " created_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+      break;
+    case kReplaceLimit:
+      sql = "UPDATE limits SET limit_nanousd = ? WHERE scope_id = ?";
+      break;
+    case kUnblock:
+      sql = "UPDATE balances SET blocked = 0 WHERE scope_id = ? AND blocked <> 0";
+      break;
+    case kLoadBalance:
+      sql =
+          "SELECT b.settled, b.held, b.in_doubt, b.blocked, l.limit_nanousd, b.scope_id, b.slot,"
+          " b.window FROM balances b JOIN limits l USING (scope_id) WHERE b.balance_id = ?";
+      break;
+    case kInsertBalance:
+      sql = "INSERT OR IGNORE INTO balances(scope_id, slot, window) VALUES (?, ?, ?)";
+      break;
+    case kFindBalance:
+      sql =
+          "SELECT b.settled, b.held, b.in_doubt, b.blocked, l.limit_nanousd, b.balance_id"
+          " FROM balances b JOIN limits l USING (scope_id)"
+          " WHERE b.scope_id = ? AND b.slot = ? AND b.window = ?";
+      break;
+    case kLoadSlots:
+      sql =
+          "SELECT b.settled, b.held, b.in_doubt, b.blocked, l.limit_nanousd, b.balance_id,"
+          " b.slot FROM balances b JOIN limits l USING (scope_id)"
+          " WHERE b.scope_id = ? AND b.slot >= ? ORDER BY b.slot";
+      break;
+    case kStoreBalance:
+      sql =
+          "UPDATE balances SET settled = ?, held = ?, in_doubt = ?, blocked = ?"
+          " WHERE balance_id = ?";
+      break;
+    case kInsertLabels:
+      sql =
+          "INSERT OR IGNORE INTO labels(provider, model, operation, tenant, account, tags, unit)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?)";
+      break;
+    case kFindLabels:
+      sql =
+          "SELECT label_id FROM labels WHERE provider = ? AND model = ? AND operation = ?"
+          " AND tenant = ? AND account = ? AND tags = ? AND unit = ?";
+      break;
+    case kInsertPrice:
+      sql = "INSERT OR IGNORE INTO prices(version) VALUES (?)";
+      break;
+    case kFindPrice:
+      sql = "SELECT price_id FROM prices WHERE version = ?";
+      break;
+    case kFindSubmission:
+      sql = "SELECT intent_id, call_id FROM idempotency WHERE tenant = ? AND key = ?";
+      break;
+    case kInsertSubmission:
+      sql =
+          "INSERT OR IGNORE INTO idempotency(tenant, key, intent_id, call_id, time_ns)"
+          " VALUES (?, ?, ?, ?, ?)";
+      break;
+    case kDeleteSubmission:
+      sql = "DELETE FROM idempotency WHERE tenant = ? AND key = ? AND call_id = ?";
+      break;
+    case kDeleteSubmissionOf:
+      sql = "DELETE FROM idempotency WHERE call_id = ?";
+      break;
+    case kLoadClock:
+      sql = "SELECT ledger_ns, anchor_ledger_ns, anchor_boot_ns, boot_id FROM clock";
+      break;
+    case kStoreClock:
+      sql =
+          "UPDATE clock SET ledger_ns = ?, anchor_ledger_ns = ?, anchor_boot_ns = ?, boot_id = ?"
+          " WHERE id = 1";
+      break;
+    case kInsertOwner:
+      sql = "INSERT INTO owners(pid, version, started_ns) VALUES (?, ?, ?)";
+      break;
+    case kDeleteOwner:
+      sql = "DELETE FROM owners WHERE owner_id = ?";
+      break;
+    case kListOwners:
+      sql = "SELECT owner_id FROM owners";
+      break;
+    case kInsertSegment:
+      sql = "INSERT OR IGNORE INTO segments(segment, created_ns) VALUES (?, ?)";
+      break;
+    case kListSegments:
+      sql = "SELECT segment FROM segments WHERE archived_ns IS NULL ORDER BY segment DESC";
+      break;
+    case kSqlCount:
+      return absl::InternalError("no such statement");
+  }
+  if (Status s = kept.prepare(db_, sql); !s.ok()) return s;
+  return &kept;
+}
+
+// The month's table is made in the transaction that first needs it.
+StatusOr<Statement*> SqliteBackend::entry_statement(std::int32_t segment, std::int64_t time_ns) {
+  Statement& kept = entry_statements_[segment];
+  if (kept.prepared()) return &kept;
+  if (Status s = db_.exec(segment_sql(segment)); !s.ok()) return s;
+  StatusOr<Statement*> insert = statement(kInsertSegment);
+  if (!insert.ok()) return insert.status();
+  if (Status s = (*insert)->bind(static_cast<std::int64_t>(segment)).bind(time_ns).run(); !s.ok()) {
+    return s;
+  }
+  const std::string sql =
+      absl::StrCat("INSERT OR IGNORE INTO ", segment_table(segment),
+                   "(call_id, attempt, kind, time_ns, amount, labels, price, flags, latency_ns,"
+                   " intent_id, balances, usage, request_id, evidence)"
+                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  if (Status s = kept.prepare(db_, sql); !s.ok()) return s;
+  return &kept;
+}
+
+StatusOr<bool> SqliteBackend::insert_entry(const EntryRow& row) {
+  StatusOr<Statement*> found = entry_statement(row.segment, row.time_ns);
+  if (!found.ok()) return found.status();
+  Statement& sql = **found;
+  sql.bind(row.call_id).bind(row.attempt).bind(static_cast<std::int64_t>(row.kind));
+  sql.bind(row.time_ns).bind(row.amount).bind(row.labels).bind(row.price);
+  sql.bind(static_cast<std::int64_t>(row.flags)).bind(row.latency_ns);
+  if (row.intent_id.empty()) {
+    sql.bind_null();
+  } else {
+    sql.bind(row.intent_id);
+  }
+  sql.bind_blob(row.balances).bind_blob(row.usage).bind_text_or_null(row.request_id);
+  sql.bind_text_or_null(row.evidence);
+  if (Status s = sql.run(); !s.ok()) return s;
+  return db_.changes() == 1;
+}
+
+Status SqliteBackend::insert_hold(const HoldRow& row) {
+  StatusOr<Statement*> sql = statement(kInsertHold);
+  if (!sql.ok()) return sql.status();
+  return (*sql)
+      ->bind(row.call_id)
+      .bind(row.amount)
+      .bind(row.in_doubt ? 1 : 0)
+      .bind(row.owner)
+      .bind(row.since_ns)
+      .bind(row.labels)
+      .bind(row.segment)
+      .bind_blob(row.balances)
+      .run();
+}
+
+StatusOr<bool> SqliteBackend::update_hold(const HoldRow& row) {
+  StatusOr<Statement*> sql = statement(kUpdateHold);
+  if (!sql.ok()) return sql.status();
+  Status status = (*sql)
+                      ->bind(row.amount)
+                      .bind(row.in_doubt ? 1 : 0)
+                      .bind(row.owner)
+                      .bind(row.since_ns)
+                      .bind(row.call_id)
+                      .run();
+  if (!status.ok()) return status;
+  return db_.changes() == 1;
+}
+
+StatusOr<bool> SqliteBackend::delete_hold(const Id& call) {
+  StatusOr<Statement*> sql = statement(kDeleteHold);
+  if (!sql.ok()) return sql.status();
+  if (Status s = (*sql)->bind(call).run(); !s.ok()) return s;
+  return db_.changes() == 1;
+}
+
+StatusOr<std::vector<HoldRow>> SqliteBackend::read_hold_rows(Statement& rows) {
+  const ResetAtEnd end(rows);
+  std::vector<HoldRow> out;
+  for (;;) {
+    StatusOr<bool> row = rows.step();
+    if (!row.ok()) return row.status();
+    if (!*row) return out;
+    HoldRow& hold = out.emplace_back();
+    hold.call_id = rows.id_at(0);
+    hold.amount = rows.int_at(1);
+    hold.in_doubt = rows.int_at(2) != 0;
+    hold.owner = rows.int_at(3);
+    hold.since_ns = rows.int_at(4);
+    hold.labels = rows.int_at(5);
+    hold.segment = static_cast<std::int32_t>(rows.int_at(6));
+    hold.balances = rows.blob_at(7);
+  }
+}
+
+StatusOr<std::optional<HoldRow>> SqliteBackend::find_hold(const Id& call) {
+  StatusOr<Statement*> sql = statement(kFindHold);
+  if (!sql.ok()) return sql.status();
+  StatusOr<std::vector<HoldRow>> rows = read_hold_rows((*sql)->bind(call));
+  if (!rows.ok()) return rows.status();
+  if (rows->empty()) return std::optional<HoldRow>{};
+  return std::optional<HoldRow>(std::move(rows->front()));
+}
+
+StatusOr<std::vector<HoldRow>> SqliteBackend::list_holds(std::optional<std::int64_t> owner) {
+  StatusOr<Statement*> sql = statement(owner ? kListOwnerHolds : kListHolds);
+  if (!sql.ok()) return sql.status();
+  if (owner) (*sql)->bind(*owner);
+  return read_hold_rows(**sql);
+}
+
+StatusOr<std::optional<HoldRow>> SqliteBackend::find_posted(const Id& call,
+                                                            std::int32_t* attempts) {
+  StatusOr<Statement*> list = statement(kListSegments);
+  if (!list.ok()) return list.status();
+  std::vector<std::int32_t> segments;
+  for (;;) {
+    StatusOr<bool> row = (*list)->step();
+    if (!row.ok()) return row.status();
+    if (!*row) break;
+    segments.push_back(static_cast<std::int32_t>((*list)->int_at(0)));
+  }
+  for (const std::int32_t segment : segments) {
+    Statement rows;
+    Status prepared = rows.prepare(db_, absl::StrCat("SELECT kind, amount, labels, balances FROM ",
+                                                     segment_table(segment), " WHERE call_id = ?"));
+    if (!prepared.ok()) return prepared;
+    rows.bind(call);
+    HoldRow posted;
+    posted.call_id = call;
+    posted.segment = segment;
+    posted.in_doubt = true;
+    bool any = false, full = false;
+    *attempts = 0;
+    for (;;) {
+      StatusOr<bool> row = rows.step();
+      if (!row.ok()) return row.status();
+      if (!*row) break;
+      any = true;
+      const auto kind = static_cast<EntryKind>(rows.int_at(0));
+      if (kind == EntryKind::kReserve) {
+        posted.labels = rows.int_at(2);
+        posted.balances = rows.blob_at(3);
+      }
+      full = full || kind == EntryKind::kPostFull;
+      if (kind == EntryKind::kPostFull || kind == EntryKind::kCorrect) {
+        posted.amount += rows.int_at(1);
+        ++*attempts;
+      }
+    }
+    if (any) return full ? std::optional<HoldRow>(std::move(posted)) : std::nullopt;
+  }
+  return std::optional<HoldRow>{};
+}
+
+StatusOr<std::optional<LimitRow>> SqliteBackend::find_limit(std::string_view kind,
+                                                            std::string_view key) {
+  StatusOr<Statement*> found = statement(kFindLimit);
+  if (!found.ok()) return found.status();
+  Statement& sql = **found;
+  const ResetAtEnd end(sql);
+  StatusOr<bool> row = sql.bind(kind).bind(key).step();
+  if (!row.ok()) return row.status();
+  if (!*row) return std::optional<LimitRow>{};
+  LimitRow limit;
+  limit.scope_id = sql.int_at(0);
+  limit.config.kind = kind;
+  limit.config.key = key;
+  limit.config.unit = sql.text_at(1);
+  if (!sql.null_at(2)) limit.config.limit = sql.int_at(2);
+  limit.config.period = static_cast<Period>(sql.int_at(3));
+  limit.config.time_zone = sql.text_at(4);
+  limit.config.rolling_ns = sql.int_at(5);
+  return std::optional<LimitRow>(std::move(limit));
+}
+
+StatusOr<std::int64_t> SqliteBackend::insert_limit(const ScopeConfig& config, std::int64_t now_ns) {
+  StatusOr<Statement*> found = statement(kInsertLimit);
+  if (!found.ok()) return found.status();
+  Statement& sql = **found;
+  sql.bind(config.kind).bind(config.key).bind(config.unit);
+  bind_limit(sql, config.limit);
+  sql.bind(static_cast<std::int64_t>(config.period)).bind(config.time_zone);
+  if (Status s = sql.bind(config.rolling_ns).bind(now_ns).run(); !s.ok()) return s;
+  return db_.last_insert_id();
+}
+
+Status SqliteBackend::replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) {
+  StatusOr<Statement*> sql = statement(kReplaceLimit);
+  if (!sql.ok()) return sql.status();
+  bind_limit(**sql, limit);
+  if (Status s = (*sql)->bind(scope_id).run(); !s.ok()) return s;
+  sql = statement(kUnblock);
+  if (!sql.ok()) return sql.status();
+  return (*sql)->bind(scope_id).run();
+}
+
+namespace {
+
+void fill_balance(const Statement& row, ScopeBalance& value) {
+  value.settled = row.int_at(0);
+  value.held = row.int_at(1);
+  value.in_doubt = row.int_at(2);
+  value.blocked = row.int_at(3) != 0;
+  value.limit = row.null_at(4) ? kNanousdMax : row.int_at(4);
+}
+
+}  // namespace
+
+Status SqliteBackend::load_balance(BalanceRow& row) {
+  StatusOr<Statement*> sql = statement(kLoadBalance);
+  if (!sql.ok()) return sql.status();
+  const ResetAtEnd end(**sql);
+  StatusOr<bool> found = (*sql)->bind(row.id).step();
+  if (!found.ok()) return found.status();
+  if (!*found) return absl::DataLossError(absl::StrCat("the balance ", row.id, " is not there"));
+  fill_balance(**sql, row.value);
+  row.scope_id = (*sql)->int_at(5);
+  row.slot = (*sql)->int_at(6);
+  row.window = (*sql)->text_at(7);
+  return absl::OkStatus();
+}
+
+Status SqliteBackend::find_or_create_balance(BalanceRow& row) {
+  for (const bool made : {false, true}) {
+    StatusOr<Statement*> sql = statement(kFindBalance);
+    if (!sql.ok()) return sql.status();
+    {
+      const ResetAtEnd end(**sql);
+      StatusOr<bool> found = (*sql)->bind(row.scope_id).bind(row.slot).bind(row.window).step();
+      if (!found.ok()) return found.status();
+      if (*found) {
+        fill_balance(**sql, row.value);
+        row.id = (*sql)->int_at(5);
+        return absl::OkStatus();
+      }
+    }
+    if (made) break;
+    sql = statement(kInsertBalance);
+    if (!sql.ok()) return sql.status();
+    Status s = (*sql)->bind(row.scope_id).bind(row.slot).bind(row.window).run();
+    if (!s.ok()) return s;
+  }
+  return absl::DataLossError(absl::StrCat("the scope ", row.scope_id, " is not there"));
+}
+
+StatusOr<std::vector<BalanceRow>> SqliteBackend::load_slots(std::int64_t scope_id,
+                                                            std::int64_t from_slot) {
+  StatusOr<Statement*> sql = statement(kLoadSlots);
+  if (!sql.ok()) return sql.status();
+  const ResetAtEnd end(**sql);
+  (*sql)->bind(scope_id).bind(from_slot);
+  std::vector<BalanceRow> out;
+  for (;;) {
+    StatusOr<bool> found = (*sql)->step();
+    if (!found.ok()) return found.status();
+    if (!*found) return out;
+    BalanceRow& row = out.emplace_back();
+    fill_balance(**sql, row.value);
+    row.scope_id = scope_id;
+    row.id = (*sql)->int_at(5);
+    row.slot = (*sql)->int_at(6);
+  }
+}
+
+Status SqliteBackend::store_balance(const BalanceRow& row) {
+  StatusOr<Statement*> sql = statement(kStoreBalance);
+  if (!sql.ok()) return sql.status();
+  return (*sql)
+      ->bind(row.value.settled)
+      .bind(row.value.held)
+      .bind(row.value.in_doubt)
+      .bind(row.value.blocked ? 1 : 0)
+      .bind(row.id)
+      .run();
+}
+
+StatusOr<std::int64_t> SqliteBackend::intern_labels(const CallLabels& labels) {
+  for (const Sql which : {kFindLabels, kInsertLabels, kFindLabels}) {
+    StatusOr<Statement*> sql = statement(which);
+    if (!sql.ok()) return sql.status();
+    const ResetAtEnd end(**sql);
+    (*sql)
+        ->bind(labels.provider)
+        .bind(labels.model)
+        .bind(labels.operation)
+        .bind(labels.tenant)
+        .bind(labels.account)
+        .bind(labels.tags)
+        .bind(labels.unit);
+    StatusOr<bool> found = (*sql)->step();
+    if (!found.ok()) return found.status();
+    if (*found) return (*sql)->int_at(0);
+  }
+  return absl::InternalError("labels were written and are not there");
+}
+
+StatusOr<std::int64_t> SqliteBackend::intern_price(std::string_view version) {
+  for (const Sql which : {kFindPrice, kInsertPrice, kFindPrice}) {
+    StatusOr<Statement*> sql = statement(which);
+    if (!sql.ok()) return sql.status();
+    const ResetAtEnd end(**sql);
+    StatusOr<bool> found = (*sql)->bind(version).step();
+    if (!found.ok()) return found.status();
+    if (*found) return (*sql)->int_at(0);
+  }
+  return absl::InternalError("a price version was written and is not there");
+}
+
+StatusOr<std::optional<Submission>> SqliteBackend::find_submission(std::string_view tenant,
+                                                                   std::string_view key) {
+  StatusOr<Statement*> sql = statement(kFindSubmission);
+  if (!sql.ok()) return sql.status();
+  const ResetAtEnd end(**sql);
+  StatusOr<bool> found = (*sql)->bind(tenant).bind(key).step();
+  if (!found.ok()) return found.status();
+  if (!*found) return std::optional<Submission>{};
+  return std::optional<Submission>({.intent_id = (*sql)->id_at(0), .call_id = (*sql)->id_at(1)});
+}
+
+Status SqliteBackend::insert_submission(std::string_view tenant, std::string_view key,
+                                        const Submission& row, std::int64_t now_ns) {
+  StatusOr<Statement*> sql = statement(kInsertSubmission);
+  if (!sql.ok()) return sql.status();
+  return (*sql)->bind(tenant).bind(key).bind(row.intent_id).bind(row.call_id).bind(now_ns).run();
+}
+
+Status SqliteBackend::delete_submission(std::string_view tenant, std::string_view key,
+                                        const Id& call) {
+  StatusOr<Statement*> sql = statement(key.empty() ? kDeleteSubmissionOf : kDeleteSubmission);
+  if (!sql.ok()) return sql.status();
+  if (!key.empty()) (*sql)->bind(tenant).bind(key);
+  return (*sql)->bind(call).run();
+}
+
+StatusOr<ClockRow> SqliteBackend::load_clock() {
+  StatusOr<Statement*> sql = statement(kLoadClock);
+  if (!sql.ok()) return sql.status();
+  const ResetAtEnd end(**sql);
+  StatusOr<bool> found = (*sql)->step();
+  if (!found.ok()) return found.status();
+  if (!*found) return absl::DataLossError("the ledger has no clock row");
+  return ClockRow{.ledger_ns = (*sql)->int_at(0),
+                  .anchor_ledger_ns = (*sql)->int_at(1),
+                  .anchor_boot_ns = (*sql)->int_at(2),
+                  .boot_id = std::string((*sql)->text_at(3))};
+}
+
+Status SqliteBackend::store_clock(const ClockRow& row) {
+  StatusOr<Statement*> sql = statement(kStoreClock);
+  if (!sql.ok()) return sql.status();
+  return (*sql)
+      ->bind(row.ledger_ns)
+      .bind(row.anchor_ledger_ns)
+      .bind(row.anchor_boot_ns)
+      .bind(row.boot_id)
+      .run();
+}
+
+}  // namespace sluiceway::store

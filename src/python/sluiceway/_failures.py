@@ -1,0 +1,101 @@
+"""The exception for a call that ended without an answer: the core's record of it, in words.
+
+Model: one pure function from a finished Call (and the hops before it) to an instance of a class in
+errors.py; which class is decided there, by `error_class`. Messages say what happened and what to do
+next, and hold neither prompts nor keys. Not on the hot path.
+
+    raise error_of(call, "openai/gpt-6-luna", ())
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from sluiceway._budget import balance_of
+from sluiceway.errors import (
+    AlreadySubmitted,
+    BudgetExceeded,
+    InvalidRequest,
+    InvalidType,
+    SluicewayError,
+    error_class,
+)
+from sluiceway.money import usd_of
+from sluiceway.types import Attempt, hop_of
+
+Before = tuple[tuple[str, Any], ...]  # the hops that failed: "provider/model" and the Call
+
+
+def unwritable(error: Exception, provider: str, model: str) -> InvalidRequest:
+    """The exception for a body that cannot be written as JSON."""
+    kind = InvalidType if isinstance(error, TypeError) else InvalidRequest
+    reason = str(error) if not isinstance(error, UnicodeError) else "a text is not valid Unicode"
+    return kind(f"the request cannot be written as JSON: {reason}", provider=provider, model=model)
+
+
+def dollars(amount: Decimal) -> str:
+    """An amount for people: no needless zeros, at least cents."""
+    text = f"{amount:f}"
+    if "." not in text:
+        return f"${text}.00"
+    whole, _, part = text.partition(".")
+    return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
+
+
+def error_of(call: Any, model: str, before: Before) -> SluicewayError:
+    """The exception for a call that ended without an answer."""
+    provider, _, name = model.partition("/")
+    calls = (*before, (model, call))
+    common: dict[str, Any] = {
+        "outcome": call.outcome,
+        "provider": provider,
+        "model": name,
+        "status_code": call.status_code or None,
+        "intent_id": call.intent_id,
+        "call_id": call.call_id,
+        "provider_request_id": call.provider_request_id,
+        "attempts": [Attempt(one, tries) for one, tried in calls for tries in tried.attempts],
+        "held": usd_of(sum(tried.held_nanousd for _, tried in calls)),
+        "retry_after_s": call.retry_after_s,
+        "error_type": call.error_type,
+        "error_code": call.error_code,
+        "hops": [hop_of(one, tried) for one, tried in calls],
+        "text": call.text,
+    }
+    if call.duplicate_call_id is not None:
+        return AlreadySubmitted(
+            f"the idempotency key was already used by call {call.duplicate_call_id};"
+            " nothing was sent",
+            first_call_id=call.duplicate_call_id,
+            **common,
+        )
+    kind = error_class(call.error_kind, call.outcome)
+    message = call.message or call.error_kind
+    if kind is BudgetExceeded and call.budget_refusal is not None:
+        return _budget_exceeded(call.budget_refusal, common)
+    return kind(message, **common)
+
+
+def _budget_exceeded(refusal: dict[str, Any], common: dict[str, Any]) -> BudgetExceeded:
+    balance = balance_of(refusal)
+    scope = refusal["scope"]
+    cost = usd_of(refusal["amount"])
+    state = (
+        f"{dollars(balance.spent)} spent, {dollars(balance.held)} held by running calls,"
+        f" {dollars(balance.in_doubt)} in doubt"
+    )
+    if balance.blocked:
+        message = (
+            f"the budget {scope} is blocked: a provider billed more than was reserved there"
+            f" ({state}). Look at `sluiceway ledger`, then set its limit anew with replace=True."
+        )
+    else:
+        top = "its limit" if balance.limit is None else f"its limit of {dollars(balance.limit)}"
+        message = (
+            f"the budget {scope} has no room: this call may cost up to {dollars(cost)}, and of"
+            f" {top} there are {state}. Lower max_output_tokens, raise the limit with"
+            " gw.budget(..., replace=True), or resolve what is in doubt"
+            " (`sluiceway ledger resolve`)."
+        )
+    return BudgetExceeded(message, scope=scope, would_cost=cost, balance=balance, **common)

@@ -1,0 +1,362 @@
+"""What all views of one gateway share: the engine, the routes made so far, prices, keys, scopes.
+
+Model: a `Gateway` and everything that `with_options` derives from it are thin views of one `Hub`. A
+route (URL, headers with the key, dialect, price sheet, limit group) is made on the first call to a
+model and found by one dict look-up afterwards. Nothing starts with the hub: the engine opens its
+thread and its file on the first use. Two threads that meet on a new model may both make its route;
+the second one wins and both work, so there is no lock here that a fork could break.
+
+Keys are read from the environment when a route is made and live in the core from then on. With
+SLUICEWAY_SIMULATOR_URL set, every provider is the simulator's, and only an obviously fake key is
+sent.
+
+Time: some 30 ms for the first route (registry and prices are read), tens of microseconds for the
+next ones. Any thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import functools
+import os
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sluiceway import _core, _log
+from sluiceway.config import DEFAULT_ACCOUNT, Config, nearest
+from sluiceway.errors import (
+    InvalidType,
+    MissingKey,
+    UnknownAccount,
+    UnknownModel,
+    UnpricedModel,
+    UnpricedOperation,
+)
+from sluiceway.keys.env import EnvKeys
+from sluiceway.options import Plan, Variants
+from sluiceway.providers.dialects import anthropic_messages, openai_chat
+from sluiceway.providers.dialects.encoding import ChatFacts, EncodeChat
+from sluiceway.providers.registry import Provider, load_registry
+
+if TYPE_CHECKING:
+    from sluiceway._budget import Frame
+
+MAX_OUTPUT_TOKENS = 4096
+SCHEMA_VERSION = 1  # part of every cache key; raised when what a request means changes
+SIMULATOR_URL = "SLUICEWAY_SIMULATOR_URL"
+SIMULATOR_CA = "SLUICEWAY_SIMULATOR_CA"
+SIMULATOR_KEY = "simulator-key-not-a-secret"
+LEDGER = "SLUICEWAY_LEDGER"
+RAW_ROUTES_MAX = 1024
+CLOSE_AT_EXIT_S = 2.0
+
+ENCODERS: dict[str, EncodeChat] = {
+    "openai_chat": openai_chat.encode_chat,
+    "anthropic_messages": anthropic_messages.encode_chat,
+}
+
+
+class Target:
+    """A model as a gateway reaches it: its routes, its encoder, the tiers that have a price."""
+
+    __slots__ = (
+        "_spec",
+        "encode",
+        "facts",
+        "name",
+        "priced",
+        "priced_tiers",
+        "provider",
+        "route",
+        "tiers",
+    )
+
+    def __init__(
+        self, name: str, provider: Provider, facts: ChatFacts, spec: dict[str, Any]
+    ) -> None:
+        self.name = name
+        self.provider = provider
+        self.facts = facts
+        self.encode = ENCODERS[provider.dialect.encoder]
+        self._spec = spec
+        sheet = spec["sheet"]
+        self.priced_tiers = {row["service_tier"] for row in sheet["rows"]} if sheet else set()
+        self.priced = self.has_price("")
+        self.tiers: dict[str, _core.Route] = {}
+        self.route: _core.Route | None = None  # of the standard tier
+
+    def route_for(self, tier: str, engine: _core.Engine) -> _core.Route:
+        """The route of a price tier, made on its first use."""
+        route = self.tiers.get(tier)
+        if route is None:
+            route = engine.add_route({**self._spec, "service_tier": tier})
+            self.tiers[tier] = route
+            if not tier:
+                self.route = route
+        return route
+
+    def has_price(self, tier: str) -> bool:
+        """Whether a row prices this tier; "", "default" and "standard" are the standard one."""
+        return tier in self.priced_tiers or (
+            not tier and not self.priced_tiers.isdisjoint(("default", "standard"))
+        )
+
+    def check_price(self, tier: str) -> None:
+        """UnpricedModel or UnpricedOperation unless a row prices this tier."""
+        if self.has_price(tier):
+            return
+        if not self.priced_tiers:
+            known = sheets_of(self.provider.id)
+            raise UnpricedModel(
+                f"no price is known for {self.name!r}{nearest(self.facts.model, known)}"
+                ' If the name is right, state what it may cost at most: max_cost_usd="0.50".',
+                provider=self.provider.id,
+                model=self.facts.model,
+            )
+        raise UnpricedOperation(
+            f"no price is known for {self.name} in the service tier {tier!r}; state max_cost_usd",
+            provider=self.provider.id,
+            model=self.facts.model,
+        )
+
+
+@functools.cache
+def _price_book() -> dict[str, dict[str, dict[str, Any]]]:
+    """The shipped sheets by provider and by every name of a model."""
+    from sluiceway.prices.load import load_prices
+
+    book: dict[str, dict[str, dict[str, Any]]] = {}
+    for sheet in load_prices():
+        models = book.setdefault(sheet["provider"], {})
+        for name in (sheet["model"], *sheet["aliases"]):
+            models[name] = sheet
+    return book
+
+
+def sheets_of(provider: str) -> dict[str, dict[str, Any]]:
+    """The sheets of one provider, by every name of each model."""
+    return _price_book().get(provider, {})
+
+
+class Hub:
+    """The shared part of a gateway."""
+
+    __slots__ = (
+        "__weakref__",
+        "closed",
+        "config",
+        "engine",
+        "frame",
+        "keys",
+        "plan",
+        "raw_routes",
+        "registry",
+        "root",
+        "variants",
+    )
+
+    def __init__(self, config: Config, keys: EnvKeys) -> None:
+        self.config = config
+        self.keys = keys
+        self.registry = load_registry()
+        self.check_names()
+        self.variants: Variants = {}
+        self.plan = Plan.of_config(config, self.variants)
+        self.frame: contextvars.ContextVar[Frame | None] = contextvars.ContextVar(
+            "sluiceway_budgets", default=None
+        )
+        self.root: Frame | None = None  # the periodic scopes, opened by the first call
+        self.raw_routes: dict[object, _core.Route] = {}
+        self.closed = False
+        self.engine = _core.Engine(self.engine_options())
+        self.engine.set_event_callback(_log.log_events)
+        _open_hubs.add(self)
+
+    def check_names(self) -> None:
+        """UnknownModel for a configured provider or model reference that does not exist."""
+        names = {provider for provider, _ in self.config.accounts} | set(self.config.breakers)
+        names |= set(self.config.retries)
+        names |= {name.partition("/")[0] for name in self.config.limits}
+        for name in sorted(names):
+            if name not in self.registry:
+                hint = nearest(name, self.registry)
+                raise UnknownModel(f"{self.config.source}: no provider {name!r}{hint}")
+
+    def engine_options(self) -> dict[str, Any]:
+        """The options of the core's engine."""
+        ledger = self.config.ledger
+        path = self.keys.get(LEDGER) or ledger.get("path", "sluiceway.db")
+        options: dict[str, Any] = {
+            "ledger_path": path if path == ":memory:" else os.path.abspath(path),
+            "durability": ledger.get("durability", "power"),
+            **self.config.engine,
+        }
+        if "queue_max" in ledger:
+            options["ledger_queue_max"] = ledger["queue_max"]
+        if "post_in_doubt_after_s" in ledger:
+            options["post_in_doubt_after_s"] = ledger["post_in_doubt_after_s"]
+        return options
+
+    def resolve(self, name: object, plan: Plan) -> Target:
+        """The target of "provider/model", made and remembered; ConfigError for what is not."""
+        if not isinstance(name, str):
+            raise InvalidType(f'the model is a {type(name).__name__}, not a "provider/model" str')
+        provider_id, slash, model = name.partition("/")
+        provider = self.registry.get(provider_id)
+        if provider is None or not slash or not model:
+            raise self.unknown_provider(name, provider_id, slash)
+        sheet = sheets_of(provider_id).get(model)
+        maximum = self.config.defaults.get("max_output_tokens", MAX_OUTPUT_TOKENS)
+        if sheet and sheet["max_output_tokens"]:
+            maximum = min(maximum, sheet["max_output_tokens"])
+        dialect = provider.dialect
+        facts = ChatFacts(
+            provider_id,
+            model,
+            dialect.max_output_field,
+            maximum,
+            dialect.allowances,
+            provider.service_tiers,
+        )
+        spec = self.route_spec(provider, plan, model, "chat")
+        spec["url"] = provider.url("chat", self.base_url(provider, plan.account))
+        spec["sheet"] = sheet
+        target = Target(name, provider, facts, spec)
+        plan.targets[name] = target
+        return target
+
+    def unknown_provider(self, name: str, provider: str, slash: str) -> UnknownModel:
+        """The error for a name that is not "provider/model" of a known provider."""
+        if not slash:
+            owners = [one for one in self.registry if name in sheets_of(one)]
+            hint = f"; did you mean {owners[0] + '/' + name!r}?" if owners else ""
+            return UnknownModel(f'{name!r} is not of the form "provider/model"{hint}')
+        return UnknownModel(
+            f"no provider {provider!r} in {name!r}{nearest(provider, self.registry)}"
+        )
+
+    def account(self, provider: Provider, account: str | None) -> dict[str, Any]:
+        """The settings of an account; UnknownAccount for a name that is not configured."""
+        if account is None or account == DEFAULT_ACCOUNT:
+            return self.config.accounts.get((provider.id, DEFAULT_ACCOUNT), {})
+        found = self.config.accounts.get((provider.id, account))
+        if found is None:
+            known = [name for owner, name in self.config.accounts if owner == provider.id]
+            raise UnknownAccount(
+                f"{provider.id} has no account {account!r}{nearest(account, known)}; name it in"
+                f" [accounts.{provider.id}.{account}]"
+            )
+        return found
+
+    def base_url(self, provider: Provider, account: str | None) -> str | None:
+        """The base URL: an environment variable, else the simulator's, else the account's."""
+        own = self.keys.get(provider.base_url_env)
+        simulator = self.keys.get(SIMULATOR_URL)
+        if own is None and simulator is not None:
+            return simulator.rstrip("/") + provider.simulator_path
+        return own or self.account(provider, account).get("base_url")
+
+    def key_of(self, provider: Provider, account: str | None) -> str:
+        """The key, or MissingKey with what to do."""
+        settings = self.account(provider, account)
+        if self.keys.get(SIMULATOR_URL) and not self.keys.get(provider.base_url_env):
+            return SIMULATOR_KEY
+        variable = settings.get("key_env", provider.key_env)
+        key = self.keys.key(variable)
+        if key is not None:
+            return key
+        some = any(self.keys.get(one.key_env) for one in self.registry.values())
+        message = f"no key for {provider.id}: set {variable}."
+        if not some:
+            message = (
+                f"no provider key is set (looked for {variable}). To try without one, start the"
+                " simulator in another terminal, `python -m sluiceway.simulator`, and set"
+                f" {SIMULATOR_URL} to the URL that it prints; with real money, set {variable}."
+            )
+        raise MissingKey(message, provider=provider.id)
+
+    def route_spec(
+        self, provider: Provider, plan: Plan, model: str, operation: str
+    ) -> dict[str, Any]:
+        """What routes of every operation have in common; `url` and `sheet` are the caller's."""
+        account = plan.account or DEFAULT_ACCOUNT
+        settings = self.account(provider, plan.account)
+        key = self.key_of(provider, plan.account)
+        headers = [*provider.headers.items(), *settings.get("headers", {}).items()]
+        headers += [*provider.auth_headers(key), ("content-type", "application/json")]
+        name = f"{provider.id}/{model}"
+        retry = self.config.retries.get(provider.id, {})
+        if plan.retry is not None:
+            names = ("attempts", "base_s", "throttle_base_s", "cap_s")
+            retry = {**retry, **dict(zip(names, plan.retry.key, strict=True))}
+        spec: dict[str, Any] = {
+            "provider": provider.id,
+            "account": account,
+            "model": model,
+            "operation": operation,
+            "method": "POST",
+            "headers": headers,
+            "dialect": provider.dialect.core,
+            "service_tier": "",
+            "group": f"{provider.id}/{account}/{model}",
+            "limits": self.config.limits.get(name) or self.config.limits.get(provider.id),
+            "breaker": self.config.breakers.get(provider.id, {}),
+            "retry": retry,
+            "idle_reuse_s": settings.get("idle_reuse_s", provider.idle_reuse_s),
+            "idempotent_key_header": provider.idempotent_key_header,
+            "schema_version": SCHEMA_VERSION,
+        }
+        if spec["limits"] is not None and name not in self.config.limits:
+            spec["group"] = f"{provider.id}/{account}"  # limits of a provider count all its models
+        for field in _TRANSPORT:
+            if field in settings:
+                spec[field] = settings[field]
+        if self.keys.get(SIMULATOR_URL) and self.keys.get(SIMULATOR_CA):
+            spec["ca_file"] = self.keys.get(SIMULATOR_CA)
+        return spec
+
+    def close(self, timeout_s: float) -> None:
+        """Stops accepting, drains for at most `timeout_s`, flushes the ledger."""
+        self.closed = True
+        _open_hubs.discard(self)
+        self.engine.close(timeout_s)
+
+    def target(self, name: str, plan: Plan) -> Target:
+        """The target by one look-up, made when it is new."""
+        found: Target | None = plan.targets.get(name)
+        return found or self.resolve(name, plan)
+
+    def raw_route(self, key: object, spec: Mapping[str, Any]) -> _core.Route:
+        """A remembered route of `gw.raw`; the whole memory is dropped when it is full."""
+        route = self.raw_routes.get(key)
+        if route is None:
+            if len(self.raw_routes) >= RAW_ROUTES_MAX:
+                self.raw_routes.clear()
+            route = self.engine.add_route(dict(spec))
+            self.raw_routes[key] = route
+        return route
+
+
+# A script that ends without close() still writes what was settled; without this, its last calls
+# would be found in doubt by the next start. Nothing is lost where this does not run.
+_open_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for hub in list(_open_hubs):
+        hub.close(CLOSE_AT_EXIT_S)
+
+
+_TRANSPORT = (
+    "http_version",
+    "ca_file",
+    "ca_dir",
+    "client_cert",
+    "client_key",
+    "verify",
+    "proxy",
+    "unix_socket",
+)

@@ -1,0 +1,375 @@
+"""sluiceway.toml: what a gateway is told, checked key by key before anything starts.
+
+Model: `TABLES` and `NAMED_TABLES` below are the whole vocabulary: tables, keys and the type of
+each. A file is read by `tomllib`, checked against them, and becomes a `Config`. An unknown key, a
+wrong type or a value out of range is a `ConfigError` that names the file, the line and the nearest
+known key. Keys (secrets) are not part of it; they come from the environment or a key store. All of
+it is optional.
+
+    [accounts.openai]
+    key_env = "OPENAI_API_KEY"
+    [limits."openai/gpt-6-luna"]
+    requests_per_minute = 3500
+    [budgets.day]
+    limit = "150.00"
+    period = "day"
+
+Time and memory: linear in the file, once. Reads a file only in `load_config`. Immutable afterwards.
+Source: design page "How it should feel in the hand"; the words are those of docs/internals/call.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from sluiceway._toml_lines import KeyPath, key_lines
+from sluiceway.errors import ConfigError, InvalidRequest
+from sluiceway.money import nanousd_of
+
+Check = Callable[[object], object]
+
+
+class _Wrong(Exception):
+    """What a check expected."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _Wrong("a text that is not empty")
+    return value
+
+
+def _any_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Wrong("a text")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Wrong("true or false")
+    return value
+
+
+def _whole(low: int, high: int = 2**53) -> Check:
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _Wrong(
+                f"a whole number of at least {low}" + (f", at most {high}" * (high < 2**53))
+            )
+        return value
+
+    return check
+
+
+def _seconds(low: float) -> Check:
+    def check(value: object) -> float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits or not low <= value <= 1e9:  # type: ignore[operator]
+            raise _Wrong(f"a number of seconds, at least {low:g}")
+        return float(value)  # type: ignore[arg-type]
+
+    return check
+
+
+def _one_of(*choices: str) -> Check:
+    def check(value: object) -> object:
+        if value not in choices:
+            raise _Wrong("one of " + ", ".join(f'"{choice}"' for choice in choices))
+        return value
+
+    return check
+
+
+def _money(value: object) -> int:
+    if not isinstance(value, str):
+        raise _Wrong('an amount in dollars as a text, such as "3.00"')
+    try:
+        return nanousd_of(value)
+    except InvalidRequest as error:
+        raise _Wrong(f"an amount in dollars ({error.message})") from None
+
+
+def _amounts(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise _Wrong('a list of amounts, such as ["2.00", "2.50"]')
+    return tuple(sorted(_money(one) for one in value))
+
+
+def _texts(value: object) -> dict[str, str]:
+    fits = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    if not fits:
+        raise _Wrong("a table of texts")
+    return dict(value)  # type: ignore[call-overload, no-any-return]
+
+
+_ACCOUNT: dict[str, Check] = {
+    "key_env": _text,
+    "base_url": _text,
+    "headers": _texts,
+    "proxy": _any_text,
+    "ca_file": _text,
+    "ca_dir": _text,
+    "client_cert": _text,
+    "client_key": _text,
+    "verify": _flag,
+    "http_version": _one_of("auto", "1.1", "2"),
+    "unix_socket": _text,
+    "idle_reuse_s": _seconds(0),
+}
+_LIMITS: dict[str, Check] = {
+    "requests_per_minute": _whole(1),
+    "input_tokens_per_minute": _whole(1),
+    "output_tokens_per_minute": _whole(1),
+    "llm_tokens_per_minute": _whole(1),
+    "characters_per_minute": _whole(1),
+    "quota_units_per_minute": _whole(1),
+    "concurrency": _whole(1),
+    "burst_requests": _whole(1),
+    "burst_input_tokens": _whole(1),
+    "burst_output_tokens": _whole(1),
+    "burst_llm_tokens": _whole(1),
+    "burst_characters": _whole(1),
+    "burst_quota_units": _whole(1),
+    "queue_max": _whole(1),
+    "window_s": _seconds(0.001),
+    "strict": _flag,
+}
+_BREAKER: dict[str, Check] = {
+    "enabled": _flag,
+    "failure_threshold": _whole(1),
+    "failure_percent": _whole(1, 100),
+    "window_calls_min": _whole(1),
+    "window_s": _seconds(1),
+    "open_base_s": _seconds(0.001),
+    "open_max_s": _seconds(0.001),
+    "recovery_timeout_s": _seconds(0.001),
+}
+_RETRY: dict[str, Check] = {
+    "attempts": _whole(1, 100),
+    "base_s": _seconds(0),
+    "throttle_base_s": _seconds(0),
+    "cap_s": _seconds(0),
+    "budget_percent": _whole(0, 1000),
+}
+_BUDGET: dict[str, Check] = {
+    "limit": _money,
+    "warn": _amounts,
+    "on_exceed": _one_of("refuse", "wait", "fallback", "cut"),
+    "period": _one_of("none", "hour", "day", "week", "month"),
+    "rolling_s": _seconds(60),
+    "time_zone": _text,
+}
+
+# One table, a name: its keys.
+TABLES: dict[str, dict[str, Check]] = {
+    "ledger": {
+        "path": _text,
+        "durability": _one_of("power", "process", "memory"),
+        "queue_max": _whole(1),
+        "post_in_doubt_after_s": _seconds(0),
+    },
+    "defaults": {
+        "timeout_s": _seconds(0.001),
+        "connect_timeout_s": _seconds(0.001),
+        "read_timeout_s": _seconds(0),
+        "max_output_tokens": _whole(1),
+        "tenant": _text,
+    },
+    "engine": {
+        "connections_max": _whole(1, 100_000),
+        "cache_bytes_max": _whole(0),
+        "send_attempt_header": _one_of("auto", "always", "never"),
+    },
+}
+# A table a name of the user's (a provider, a model, a kind of scope, an operation).
+NAMED_TABLES: dict[str, dict[str, Check]] = {
+    "accounts": _ACCOUNT,
+    "limits": _LIMITS,
+    "breakers": _BREAKER,
+    "retries": _RETRY,
+    "budgets": _BUDGET,
+    "cache": {"ttl_s": _seconds(0.001)},
+}
+DEFAULT_ACCOUNT = "default"
+
+
+class Config:
+    """A checked configuration. `accounts` is keyed (provider, account); the rest by plain names."""
+
+    __slots__ = (
+        "accounts",
+        "breakers",
+        "budgets",
+        "cache",
+        "defaults",
+        "engine",
+        "ledger",
+        "limits",
+        "retries",
+        "source",
+    )
+    accounts: dict[tuple[str, str], dict[str, Any]]
+
+    def __init__(self, source: str = "") -> None:
+        self.source = source
+        self.accounts = {}
+        self.ledger: dict[str, Any] = {}
+        self.defaults: dict[str, Any] = {}
+        self.engine: dict[str, Any] = {}
+        self.limits: dict[str, dict[str, Any]] = {}
+        self.breakers: dict[str, dict[str, Any]] = {}
+        self.retries: dict[str, dict[str, Any]] = {}
+        self.budgets: dict[str, dict[str, Any]] = {}
+        self.cache: dict[str, dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        names = ", ".join(sorted(f"{provider}.{name}" for provider, name in self.accounts))
+        return f"Config({self.source or 'defaults'}, accounts: {names or 'none'})"
+
+
+def load_config(path: str) -> Config:
+    """Reads a file. ConfigError when it cannot be read, is not TOML or says what is not known."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    try:
+        return parse_config(data.decode("utf-8"), path)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: is not UTF-8") from None
+
+
+def parse_config(text: str, source: str = "sluiceway.toml") -> Config:
+    """A `Config` from TOML text; `source` is what messages call it."""
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+    return _Reader(source, text).read(document)
+
+
+def config_of(document: Mapping[str, Any]) -> Config:
+    """A `Config` from plain dicts, as `Gateway(config={...})` takes them."""
+    return _Reader("config", None).read(document)
+
+
+class _Reader:
+    def __init__(self, source: str, text: str | None) -> None:
+        self.source = source
+        self.text = text
+        self.lines: dict[KeyPath, int] | None = None
+
+    def fail(self, path: KeyPath, what: str) -> NoReturn:
+        where = self.source
+        if self.text is not None:
+            if self.lines is None:  # found only when something is wrong
+                self.lines = key_lines(self.text.replace("\r\n", "\n"))
+            line = next(
+                (self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), 0
+            )
+            where = f"{self.source}, line {line}" if line else self.source
+        raise ConfigError(f"{where}: {what}")
+
+    def read(self, document: Mapping[str, Any]) -> Config:
+        config = Config(self.source)
+        known = [*TABLES, *NAMED_TABLES]
+        for name, table in document.items():
+            if name not in known:
+                self.fail((name,), f"unknown table [{name}]{nearest(name, known)}")
+            if not isinstance(table, Mapping):
+                self.fail((name,), f"{name} must be a table, [{name}]")
+            if name in TABLES:
+                setattr(config, name, self.table((name,), table, TABLES[name]))
+            elif name == "accounts":
+                self.accounts(table, config)
+            else:
+                getattr(config, name).update(self.named(name, table))
+        self.check_budgets(config)
+        return config
+
+    def table(
+        self, path: KeyPath, table: Mapping[str, Any], schema: Mapping[str, Check]
+    ) -> dict[str, Any]:
+        checked = {}
+        for key, value in table.items():
+            check = schema.get(key)
+            if check is None:
+                self.fail(
+                    (*path, key), f"unknown key {key!r} in [{show(path)}]{nearest(key, schema)}"
+                )
+            try:
+                checked[key] = check(value)
+            except _Wrong as wrong:
+                what = f"{key} in [{show(path)}] must be {wrong}, not {short(value)}"
+                self.fail((*path, key), what)
+        return checked
+
+    def named(self, name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        schema = NAMED_TABLES[name]
+        out = {}
+        for key, value in table.items():
+            if not isinstance(value, Mapping):
+                hint = f'; it belongs into a table of its own, [{name}."..."]' * (key in schema)
+                self.fail((name, key), f"{key} in [{name}] must be a table{hint}")
+            out[key] = self.table((name, key), value, schema)
+        return out
+
+    def accounts(self, table: Mapping[str, Any], config: Config) -> None:
+        """[accounts.openai] is the default account; tables inside it are named accounts."""
+        for provider, value in table.items():
+            path = ("accounts", provider)
+            if not isinstance(value, Mapping):
+                self.fail(path, f"[accounts.{provider}] must be a table")
+            own = {k: v for k, v in value.items() if k == "headers" or not isinstance(v, Mapping)}
+            named = {k: v for k, v in value.items() if k not in own}
+            if own or not named:
+                account = self.table(path, own, _ACCOUNT)
+                config.accounts[(provider, DEFAULT_ACCOUNT)] = account
+            for name, inner in named.items():
+                account = self.table((*path, name), inner, _ACCOUNT)
+                config.accounts[(provider, name)] = account
+
+    def check_budgets(self, config: Config) -> None:
+        for kind, budget in config.budgets.items():
+            path = ("budgets", kind)
+            if ":" in kind or "@" in kind or not kind:
+                self.fail(path, f"[budgets.{kind}]: a kind has no ':' and no '@'")
+            if "limit" not in budget:
+                self.fail(path, f'[budgets.{kind}] needs a limit, such as limit = "3.00"')
+            if "rolling_s" in budget and budget.get("period", "none") != "none":
+                self.fail((*path, "rolling_s"), f"[budgets.{kind}] has a period and rolling_s")
+
+
+def show(path: Iterable[str]) -> str:
+    """A path as a TOML header writes it."""
+    return ".".join(
+        part if part.replace("-", "").replace("_", "").isalnum() else f'"{part}"' for part in path
+    )
+
+
+def short(value: object) -> str:
+    """A value for a message; texts may be secrets in a wrong place, so only their type."""
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, Mapping):
+        return "a table"
+    return repr(value)[:40]
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """ "; did you mean 'x'?" for a misspelt name, or the whole list when it is short."""
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(repr(one) for one in close) + "?"
+    if 0 < len(names) <= 14:
+        return "; known: " + ", ".join(sorted(names))
+    return ""

@@ -1,0 +1,205 @@
+"""The gateway: verbs on one object, and an async twin with the same names.
+
+    gw = Gateway.from_env()                              # or Gateway.from_file("sluiceway.toml")
+    r = gw.chat("openai/gpt-6-luna", "Name three rivers", timeout_s=20)
+    r = await gw.aio.chat("openai/gpt-6-luna", "Name three rivers")
+
+Model: a gateway is a view (its default options) of a `Hub`, which holds the engine, the routes and
+the ledger. `with_options` makes another view of the same hub; `aio` is the view whose verbs are
+coroutines. Both twins drive the same generator of steps (see _steps.py). Constructing one starts no
+thread and opens no file; the first call or budget does. A gateway works in any number of threads
+and event loops at once, and in a forked child with an engine of the child's own.
+
+`close()`, or leaving a `with` block, drains and flushes; the books are right without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sluiceway._budget import Budget
+from sluiceway._hub import Hub
+from sluiceway._ledger import LedgerView
+from sluiceway._raw import AsyncRawCalls, RawCalls
+from sluiceway._steps import chat_steps, run, run_async
+from sluiceway._stream import AsyncChatStream, ChatStream
+from sluiceway.config import Config, config_of, load_config
+from sluiceway.errors import InvalidType
+from sluiceway.estimate import Estimator
+from sluiceway.keys.env import EnvKeys
+from sluiceway.options import Money, Plan
+from sluiceway.types import ChatResult
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from sluiceway.options import ChatOptions
+    from sluiceway.providers.dialects.encoding import Prompt
+
+
+class _View:
+    """What the twins share: everything that does not wait for a provider."""
+
+    __slots__ = ("_hub", "_plan")
+
+    def __init__(self, hub: Hub, plan: Plan) -> None:
+        self._hub = hub
+        self._plan = plan
+
+    def budget(self, name: str, usd: Money | None = None, *, replace: bool = False) -> Budget:
+        """The scope `name` ("kind:key"), to be entered with `with` or `async with`.
+
+        Without `usd` the kind's template in the configuration gives the limit. A scope persists:
+        another limit than the stored one raises BudgetConflict unless `replace=True`.
+        """
+        return Budget(self._hub, name, usd, replace)
+
+    @property
+    def estimate(self) -> Estimator:
+        """Dry runs: `gw.estimate.chat(...)` prices a call and sends nothing."""
+        return Estimator(self._hub, self._plan)
+
+    @property
+    def ledger(self) -> LedgerView:
+        """The books: entries, open holds, scopes, and how to resolve what is in doubt."""
+        return LedgerView(self._hub)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the engine: calls, retries, cache hits, connections and so on."""
+        return self._hub.engine.stats()
+
+    def breaker(
+        self, provider: str, model: str | None = None, account: str = "default"
+    ) -> dict[str, Any]:
+        """The state of a breaker: of a model, or without one of the provider's account."""
+        return self._hub.engine.breaker(provider, account, model)
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Waits until the ledger has written everything that was settled; False after the time."""
+        return self._hub.engine.flush(timeout_s)
+
+    def _plan_of(self, options: Mapping[str, Any]) -> Plan:
+        return self._plan.with_options(options, self._hub.variants)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._hub.config.source or 'environment'})"
+
+
+class Gateway(_View):
+    """Paid API calls behind limits, breakers, budgets, a cache and a ledger, in this process."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        env_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """`config` is a `Config`, or its tables as plain dicts; keys come from the environment."""
+        if config is None:
+            config = Config()
+        elif isinstance(config, Mapping):
+            config = config_of(config)
+        elif not isinstance(config, Config):
+            raise InvalidType(f"config is a {type(config).__name__}, not a Config or a dict")
+        hub = Hub(config, EnvKeys.from_environment(env_file))
+        super().__init__(hub, hub.plan)
+
+    @classmethod
+    def from_env(cls, *, env_file: str | os.PathLike[str] | None = None) -> Gateway:
+        """Keys, base URLs (SLUICEWAY_<PROVIDER>_BASE_URL, SLUICEWAY_SIMULATOR_URL) and the ledger's
+        path (SLUICEWAY_LEDGER) from the environment; `.env` is read only when named here."""
+        return cls(env_file=env_file)
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, env_file: str | os.PathLike[str] | None = None
+    ) -> Gateway:
+        """Everything from sluiceway.toml but the keys, which still come from the environment."""
+        return cls(load_config(os.fspath(path)), env_file=env_file)
+
+    @classmethod
+    def _of(cls, hub: Hub, plan: Plan) -> Gateway:
+        view = cls.__new__(cls)
+        _View.__init__(view, hub, plan)
+        return view
+
+    def with_options(self, **options: Unpack[ChatOptions]) -> Gateway:
+        """A gateway with other defaults on the same engine, budgets and connections."""
+        return self._of(self._hub, self._plan_of(options))
+
+    @property
+    def aio(self) -> AsyncGateway:
+        """The async twin."""
+        return AsyncGateway(self._hub, self._plan)
+
+    @property
+    def raw(self) -> RawCalls:
+        """Calls that are not modelled, by method and path."""
+        return RawCalls(self._hub, self._plan)
+
+    def chat(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatResult:
+        """Asks `model` ("provider/model") and waits for the whole answer.
+
+        `prompt` is a text or a list of messages. Options: see `sluiceway.options.ChatOptions`.
+        Raises a SluicewayError; its `outcome` says whether anything was sent.
+        """
+        plan = self._plan_of(options) if options else self._plan
+        call, served, before = run(chat_steps(self._hub, plan, model, prompt))
+        return ChatResult(call, served, before)
+
+    def stream(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatStream:
+        """Like `chat`, delta by delta: an iterator and a context manager with `.result()`."""
+        plan = self._plan_of(options) if options else self._plan
+        return ChatStream(self._hub, plan, model, prompt)
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Stops accepting calls, drains for at most `timeout_s`, flushes the ledger."""
+        self._hub.close(timeout_s)
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class AsyncGateway(_View):
+    """The asyncio twin of `Gateway`, on the same engine: the same names, to be awaited."""
+
+    __slots__ = ()
+
+    def with_options(self, **options: Unpack[ChatOptions]) -> AsyncGateway:
+        """A gateway with other defaults on the same engine, budgets and connections."""
+        return AsyncGateway(self._hub, self._plan_of(options))
+
+    @property
+    def raw(self) -> AsyncRawCalls:
+        """Calls that are not modelled, by method and path."""
+        return AsyncRawCalls(self._hub, self._plan)
+
+    async def chat(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatResult:
+        """See `Gateway.chat`; cancelling the task cancels the call upstream."""
+        plan = self._plan_of(options) if options else self._plan
+        call, served, before = await run_async(chat_steps(self._hub, plan, model, prompt))
+        return ChatResult(call, served, before)
+
+    def stream(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> AsyncChatStream:
+        """See `Gateway.stream`; `async with`, `async for`, `await s.result()`."""
+        plan = self._plan_of(options) if options else self._plan
+        return AsyncChatStream(self._hub, plan, model, prompt)
+
+    async def close(self, timeout_s: float = 2.0) -> None:
+        """See `Gateway.close`; waits in a thread."""
+        import asyncio
+
+        await asyncio.to_thread(self._hub.close, timeout_s)
+
+    async def __aenter__(self) -> AsyncGateway:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()

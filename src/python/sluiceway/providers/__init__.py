@@ -1,0 +1,1 @@
+"""What the gateway knows of each provider: rows of data, and pure functions for wire formats."""

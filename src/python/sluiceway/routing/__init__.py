@@ -1,0 +1,1 @@
+"""Which provider answers: pure decisions, without I/O and without a clock."""

@@ -1,0 +1,242 @@
+// The life of a call before and around the wire: budgets, limits, cancels, flights, idempotency,
+// shutdown.
+#include "sim_engine.h"
+
+namespace sluiceway::engine {
+namespace {
+
+using http::FakeStart;
+using http::FakeTimeline;
+using http::Request;
+using http::TransferError;
+
+SimEngine::Script always_ok() {
+  return [](const Request&, const FakeStart&) { return answers(200, chat_body(100, 10)); };
+}
+
+TEST(Budget, ABurstAdmitsOnlyWhatFits) {
+  SimEngine sim(always_ok());
+  const auto scope = sim.scope("1", 3'500'000);
+  std::vector<std::shared_ptr<Call>> calls;
+  for (int i = 0; i < 10; ++i) {
+    auto request = sim.request(1'000'000);
+    request.scopes = {scope};
+    calls.push_back(sim.submit(std::move(request)));
+  }
+  sim.run();
+  int admitted = 0;
+  for (const auto& call : calls) {
+    if (call->ending().kind == ErrorKind::kNone) {
+      ++admitted;
+      continue;
+    }
+    EXPECT_EQ(call->ending().kind, ErrorKind::kBudgetExceeded);
+    EXPECT_EQ(call->ending().outcome, Outcome::kNeverSent);
+    ASSERT_TRUE(call->ending().budget.has_value());
+    EXPECT_EQ(call->ending().budget->scope, "job:1");
+    EXPECT_EQ(call->ending().budget->balance.limit, 3'500'000);
+  }
+  EXPECT_EQ(admitted, 3);
+  EXPECT_EQ(sim.wire->executions(), 3u);
+  sim.expect_books_agree();
+}
+
+TEST(Budget, WaitingCallsGoWhenMoneyComesBack) {
+  SimEngine sim(always_ok());
+  const auto scope = sim.scope("1", 1'500'000);
+  std::vector<std::shared_ptr<Call>> calls;
+  for (int i = 0; i < 5; ++i) {
+    auto request = sim.request(1'000'000);
+    request.scopes = {scope};
+    request.on_exceed = OnExceed::kWait;
+    calls.push_back(sim.submit(std::move(request)));
+  }
+  sim.run();
+  // Each settles at 120,000: after five, 600,000 is spent; every ceiling fitted in its turn.
+  for (const auto& call : calls) EXPECT_EQ(call->ending().kind, ErrorKind::kNone);
+  EXPECT_EQ(sim.balance(*scope).settled, 600'000);
+}
+
+TEST(Budget, WaitingEndsWhereSettledMoneyAloneFillsTheScope) {
+  SimEngine sim(always_ok());
+  const auto scope = sim.scope("1", 1'100'000);
+  for (int i = 0; i < 2; ++i) {
+    auto request = sim.request(1'000'000);
+    request.scopes = {scope};
+    request.on_exceed = OnExceed::kWait;
+    const auto call = sim.submit(std::move(request));
+    sim.run();
+    EXPECT_EQ(call->ending().kind, i == 0 ? ErrorKind::kNone : ErrorKind::kBudgetExceeded);
+  }
+}
+
+TEST(Budget, AnOverrunIsRecordedInFullAndBlocksTheScope) {
+  SimEngine sim([](const Request&, const FakeStart&) { return answers(200, chat_body(100, 600)); });
+  const auto scope = sim.scope("1", 10'000'000);
+  auto request = sim.request(1'000'000);
+  request.scopes = {scope};
+  const auto call = sim.submit(std::move(request));
+  sim.run();
+  EXPECT_EQ(call->ending().cost, 1'300'000);
+  EXPECT_EQ(sim.balance(*scope).settled, 1'300'000);
+  EXPECT_TRUE(sim.balance(*scope).blocked);
+  auto again = sim.request(1'000);
+  again.scopes = {scope};
+  const auto refused = sim.submit(std::move(again));
+  sim.run();
+  EXPECT_EQ(refused->ending().kind, ErrorKind::kBudgetExceeded);
+}
+
+TEST(Idempotency, ASecondUseOfAKeyNeverSends) {
+  SimEngine sim(always_ok());
+  auto first = sim.request();
+  first.idempotency_key = "task-1";
+  const auto one = sim.submit(std::move(first));
+  sim.run();
+  auto second = sim.request();
+  second.idempotency_key = "task-1";
+  const auto two = sim.submit(std::move(second));
+  sim.run();
+  EXPECT_EQ(two->ending().kind, ErrorKind::kAlreadySubmitted);
+  EXPECT_EQ(two->ending().earlier_call, one->request.call_id);
+  EXPECT_EQ(sim.wire->executions(), 1u);
+}
+
+TEST(Limits, TheQueueServesInTurnAndCorrectsTheEstimate) {
+  std::vector<std::int64_t> starts;
+  SimEngine sim([&](const Request&, const FakeStart& start) {
+    starts.push_back(start.now_ns);
+    return answers(200, chat_body(1, 1));
+  });
+  limits::LimitGroupConfig config;
+  config.set_limit(limits::Dimension::kRequests, 60, 60 * kSecond, 6);
+  auto group = std::make_shared<Group>();
+  group->limits = std::make_shared<limits::LimitGroup>(config);
+  sim.route().group = group;
+  std::vector<std::shared_ptr<Call>> calls;
+  for (int i = 0; i < 9; ++i) calls.push_back(sim.submit());
+  sim.run();
+  for (const auto& call : calls) EXPECT_EQ(call->ending().kind, ErrorKind::kNone);
+  ASSERT_EQ(starts.size(), 9u);
+  // Six at once; then 54 a minute: the seventh 1.111 s after the sixth.
+  EXPECT_EQ(starts[5], starts[0]);
+  EXPECT_GE(starts[6] - starts[0], 1'111'000'000);
+  EXPECT_GE(starts[8] - starts[0], 3'333'000'000);
+  EXPECT_EQ(group->limits->snapshot(sim.clock().monotonic_ns()).in_flight, 0);
+}
+
+TEST(Limits, AWaitPastTheDeadlineIsRefusedAtOnce) {
+  SimEngine sim(always_ok());
+  limits::LimitGroupConfig config;
+  config.set_limit(limits::Dimension::kRequests, 6, 60 * kSecond, 1);
+  auto group = std::make_shared<Group>();
+  group->limits = std::make_shared<limits::LimitGroup>(config);
+  sim.route().group = group;
+  const auto first = sim.submit();
+  auto request = sim.request();
+  request.deadline_ns = sim.clock().monotonic_ns() + 5 * kSecond;  // the wait is 12 s
+  const auto second = sim.submit(std::move(request));
+  sim.run(kMs);
+  EXPECT_TRUE(second->done());
+  EXPECT_EQ(second->ending().kind, ErrorKind::kLimited);
+  EXPECT_EQ(second->ending().outcome, Outcome::kNeverSent);
+  sim.run();
+  EXPECT_EQ(first->ending().kind, ErrorKind::kNone);
+}
+
+TEST(Cancel, BeforeTheWireItVoidsAndAfterwardsItIsInDoubt) {
+  SimEngine sim([](const Request&, const FakeStart&) { return FakeTimeline().sent(kSecond); });
+  const auto scope = sim.scope("1", 10'000'000);
+  auto early = sim.request();
+  early.scopes = {scope};
+  const auto unsent = sim.submit(std::move(early));
+  sim.run(kMs);  // started, no byte left yet
+  sim.engine->cancel(*unsent);
+  sim.run(kMs);
+  EXPECT_EQ(unsent->ending().kind, ErrorKind::kCancelled);
+  EXPECT_EQ(unsent->ending().outcome, Outcome::kNeverSent);
+  EXPECT_EQ(sim.balance(*scope).held + sim.balance(*scope).in_doubt, 0);
+
+  auto late = sim.request();
+  late.scopes = {scope};
+  const auto sent = sim.submit(std::move(late));
+  sim.run(2 * kSecond);
+  sim.engine->cancel(*sent);
+  sim.run(kMs);
+  EXPECT_EQ(sent->ending().kind, ErrorKind::kCancelled);
+  EXPECT_EQ(sent->ending().outcome, Outcome::kInDoubt);
+  EXPECT_EQ(sim.balance(*scope).in_doubt, 1'000'000);
+  sim.expect_books_agree();
+}
+
+CallRequest cached(SimEngine& sim, Nanousd ceiling = 1'000'000) {
+  auto request = sim.request(ceiling);
+  request.cache_ttl_ns = 60 * kSecond;
+  request.cache_key = {1, 2, 3};
+  return request;
+}
+
+TEST(Flight, IdenticalCallsShareOneTransferAndTheFirstPays) {
+  SimEngine sim(always_ok());
+  const auto a = sim.submit(cached(sim));
+  const auto b = sim.submit(cached(sim));
+  sim.run();
+  EXPECT_EQ(a->ending().cache, CacheWord::kMiss);
+  EXPECT_EQ(b->ending().cache, CacheWord::kJoined);
+  EXPECT_EQ(a->ending().cost, 120'000);
+  EXPECT_EQ(b->ending().cost, 0);
+  EXPECT_EQ(b->ending().answer->text, "hello");
+  EXPECT_EQ(sim.wire->executions(), 1u);
+  EXPECT_NE(sim.engine->look_up({1, 2, 3}), nullptr);
+  sim.clock().advance(60 * kSecond);
+  EXPECT_EQ(sim.engine->look_up({1, 2, 3}), nullptr);
+}
+
+TEST(Flight, TheTransferOutlivesItsPayerAndEndsWithItsLastWaiter) {
+  SimEngine sim([](const Request&, const FakeStart&) {
+    return FakeTimeline().sent(kMs).answer(kSecond, 200, chat_body(100, 10));
+  });
+  const auto payer = sim.submit(cached(sim));
+  const auto joiner = sim.submit(cached(sim));
+  sim.run(10 * kMs);
+  sim.engine->cancel(*payer);
+  sim.run();
+  EXPECT_EQ(payer->ending().kind, ErrorKind::kCancelled);
+  EXPECT_EQ(joiner->ending().kind, ErrorKind::kNone);
+  const auto c = sim.submit(cached(sim));
+  const auto d = sim.submit(cached(sim));
+  (void)sim.engine->cache().erase({1, 2, 3});
+  sim.run(10 * kMs);
+  sim.engine->cancel(*c);
+  sim.engine->cancel(*d);
+  sim.run(10 * kMs);
+  EXPECT_TRUE(c->done() && d->done());
+  EXPECT_EQ(sim.wire->stats().transfers_cancelled, 1u);
+}
+
+TEST(Flight, ThePayersOwnErrorPromotesTheNext) {
+  SimEngine sim(always_ok());
+  const auto empty = sim.scope("poor", 10);
+  auto poor = cached(sim);
+  poor.scopes = {empty};
+  const auto a = sim.submit(std::move(poor));
+  const auto b = sim.submit(cached(sim));
+  sim.run();
+  EXPECT_EQ(a->ending().kind, ErrorKind::kBudgetExceeded);
+  EXPECT_EQ(b->ending().kind, ErrorKind::kNone);
+  EXPECT_EQ(b->ending().cache, CacheWord::kMiss);
+}
+
+TEST(Shutdown, EveryCallEndsAndWhatWasSentStaysInDoubt) {
+  SimEngine sim([](const Request&, const FakeStart&) { return FakeTimeline().sent(kMs); });
+  const auto call = sim.submit();
+  sim.run(10 * kMs);
+  sim.engine->close(0);
+  EXPECT_TRUE(call->done());
+  EXPECT_EQ(call->ending().outcome, Outcome::kInDoubt);
+  const auto late = sim.submit();
+  EXPECT_EQ(late->ending().kind, ErrorKind::kClosed);
+}
+
+}  // namespace
+}  // namespace sluiceway::engine

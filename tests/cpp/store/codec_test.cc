@@ -1,0 +1,83 @@
+// Blobs and ledger time, against values worked out by hand.
+#include "store/codec.h"
+
+#include <gtest/gtest.h>
+
+#include "store/backend.h"
+#include "store/store_testing.h"
+
+namespace sluiceway::store {
+namespace {
+
+TEST(Codec, Balances) {
+  std::string blob;
+  const std::int64_t ids[] = {1, 127, 128, 300};
+  encode_balances(ids, blob);
+  // 300 = 0b10_0101100: AC 02 (the example of the Protocol Buffers documentation).
+  EXPECT_EQ(blob, std::string("\x01\x7f\x80\x01\xac\x02", 6));
+  std::vector<std::int64_t> back;
+  ASSERT_TRUE(decode_balances(blob, back));
+  EXPECT_EQ(back, std::vector<std::int64_t>(ids, ids + 4));
+  EXPECT_FALSE(decode_balances("\x80", back));
+  EXPECT_FALSE(decode_balances(std::string(11, '\xff'), back));
+}
+
+TEST(Codec, Usage) {
+  Usage usage;
+  usage.set(Bucket::kInput, 3);
+  usage.set(Bucket::kCacheRead, 0);
+  usage.reported_cost_nanousd = 64;
+  std::string blob;
+  encode_usage(usage, blob);
+  // Mask 0b11, shifted, with the cost's bit: 7. Zigzag: 3 is 6, 0 is 0, 64 is 128.
+  EXPECT_EQ(blob, std::string("\x07\x06\x00\x80\x01", 5));
+  Usage back;
+  ASSERT_TRUE(decode_usage(blob, back));
+  EXPECT_EQ(back.units, usage.units);
+  EXPECT_EQ(back.present, usage.present);
+  EXPECT_EQ(back.reported_cost_nanousd, 64);
+  for (std::size_t cut = 1; cut < blob.size(); ++cut) {
+    EXPECT_FALSE(decode_usage(std::string_view(blob).substr(0, cut), back)) << cut;
+  }
+  EXPECT_FALSE(decode_usage(blob + "x", back));
+  blob.clear();
+  encode_usage(Usage{}, blob);
+  EXPECT_TRUE(blob.empty());
+}
+
+TEST(LedgerTimeTest, FollowsTheWallWithinReachOnly) {
+  LedgerTime time;
+  EXPECT_EQ(time.advance(100 * kSecond, kSunday, "boot-1"), kSunday);
+  // The wall runs a second fast: taken over once five minutes have passed.
+  EXPECT_EQ(time.advance(110 * kSecond, kSunday + 11 * kSecond, "boot-1"), kSunday + 10 * kSecond);
+  EXPECT_EQ(time.advance(400 * kSecond, kSunday + 301 * kSecond, "boot-1"),
+            kSunday + 301 * kSecond);
+  // Then it is set back four minutes: ledger time stands still until it has caught up.
+  EXPECT_EQ(time.advance(700 * kSecond, kSunday + 361 * kSecond, "boot-1"),
+            kSunday + 301 * kSecond + 60 * kSecond);
+  EXPECT_EQ(time.advance(1'000 * kSecond, kSunday + 661 * kSecond, "boot-1"),
+            kSunday + 661 * kSecond);
+}
+
+TEST(LedgerTimeTest, NeverGoesBack) {
+  LedgerTime time;
+  time.advance(100 * kSecond, kSunday, "boot-1");
+  EXPECT_EQ(time.advance(100 * kSecond, kSunday - 200 * kSecond, "boot-1", true), kSunday);
+  EXPECT_EQ(time.advance(299 * kSecond, kSunday, "boot-1"), kSunday);
+  EXPECT_EQ(time.advance(301 * kSecond, kSunday, "boot-1"), kSunday + kSecond);
+  // A reboot with a dead clock battery.
+  EXPECT_EQ(time.advance(5 * kSecond, 0, "boot-2"), kSunday + kSecond);
+  EXPECT_EQ(time.advance(6 * kSecond, kSecond, "boot-2"), kSunday + 2 * kSecond);
+  // A reboot a month later.
+  EXPECT_EQ(time.advance(5 * kSecond, kSunday + 30 * 86'400 * kSecond, "boot-3"),
+            kSunday + 30 * 86'400 * kSecond);
+}
+
+TEST(Segments, AreMonthsInUtc) {
+  EXPECT_EQ(segment_of(kSunday), 202611);
+  EXPECT_EQ(segment_of(0), 197001);
+  EXPECT_EQ(segment_of(kSunday + 9 * 86'400 * kSecond), 202612);
+}
+
+}  // namespace
+}  // namespace sluiceway::store

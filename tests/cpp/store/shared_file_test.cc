@@ -1,0 +1,90 @@
+// Two engines of one process on one file, and what opening refuses.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <thread>
+
+#include "store/store_testing.h"
+
+namespace sluiceway::store {
+namespace {
+
+LedgerOptions options_for(const std::string& path) {
+  return {.path = path, .durability = Durability::kProcess, .admit = &plain_admit};
+}
+
+TEST(SharedFile, TwoEnginesOfOneProcessShareTheWriter) {
+  ScratchDirectory directory;
+  KeepingSink first_sink, second_sink;
+  auto first = open_ledger(options_for(directory.file()), &first_sink);
+  auto second = open_ledger(options_for(directory.file("./ledger.db")), &second_sink);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_NE((*first)->owner(), (*second)->owner());
+  EXPECT_EQ((*second)->live_engines(), 2);
+  auto scope = (*first)->open_scope({.kind = "video", .key = "1", .limit = 100});
+  auto same = (*second)->open_scope({.kind = "video", .key = "1", .limit = 100});
+  (*first)->reserve({.token = 1, .call_id = make_id(1), .amount = 60, .scopes = {*scope}});
+  EXPECT_EQ(first_sink.wait(1).kind, Verdict::kAdmitted);
+  (*second)->reserve({.token = 1, .call_id = make_id(2), .amount = 60, .scopes = {*same}});
+  EXPECT_EQ(second_sink.wait(1).kind, Verdict::kExceeded);
+  (*first)->close();  // leaves its call in doubt, and the other one alive
+  (*second)->reserve({.token = 2, .call_id = make_id(3), .amount = 40, .scopes = {*same}});
+  EXPECT_EQ(second_sink.wait(2).kind, Verdict::kAdmitted);
+  auto balance = (*second)->balance(**same);
+  EXPECT_EQ(balance->in_doubt, 60);
+  EXPECT_EQ(balance->held, 40);
+  (*second)->close();
+}
+
+TEST(SharedFile, AnotherDurabilityIsRefused) {
+  ScratchDirectory directory;
+  KeepingSink sink;
+  auto first = open_ledger(options_for(directory.file()), &sink);
+  ASSERT_TRUE(first.ok());
+  LedgerOptions other = options_for(directory.file());
+  other.durability = Durability::kPower;
+  EXPECT_EQ(open_ledger(other, &sink).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(SharedFile, WhatIsNoLedgerIsRefused) {
+  ScratchDirectory directory;
+  KeepingSink sink;
+  std::ofstream(directory.file("text.db")) << std::string(8'192, 'x');
+  EXPECT_FALSE(open_ledger(options_for(directory.file("text.db")), &sink).ok());
+  EXPECT_FALSE(open_ledger(options_for(directory.file("no/such/folder.db")), &sink).ok());
+  EXPECT_EQ(open_ledger(options_for("/tmp"), &sink).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  LedgerOptions without = options_for(directory.file());
+  without.admit = nullptr;
+  EXPECT_EQ(open_ledger(without, &sink).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(SharedFile, ManyThreadsAreAnsweredOnceEach) {
+  ScratchDirectory directory;
+  KeepingSink sink;
+  auto ledger = open_ledger(options_for(directory.file()), &sink);
+  ASSERT_TRUE(ledger.ok());
+  auto scope = (*ledger)->open_scope({.kind = "video", .key = "1", .limit = 1'000});
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t n = 0; n < 500; ++n) {
+        (*ledger)->reserve(
+            {.token = t * 1'000 + n, .call_id = make_id(n, t), .amount = 1, .scopes = {*scope}});
+        if (n % 100 == 0) {
+          EXPECT_TRUE((*ledger)->balance(**scope).ok());
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  ASSERT_TRUE((*ledger)->flush(60 * kSecond).ok());
+  EXPECT_EQ(sink.size(), 2'000u);
+  int admitted = 0;
+  for (const auto& [token, v] : sink.take()) admitted += v.kind == Verdict::kAdmitted;
+  EXPECT_EQ(admitted, 1'000);
+  (*ledger)->close();
+}
+
+}  // namespace
+}  // namespace sluiceway::store
