@@ -1,7 +1,7 @@
 """What is shipped: the wheel and the source archive hold what the package needs, and no more.
 
-The wheel is built from the build folder that the environment's own module came from, so nothing is
-compiled again. Bounds: a few seconds each, no network.
+In .venv the wheel is built from the build folder that its own module came from, so nothing is
+compiled again: a few seconds, no network. Another environment has a build folder of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from tests.tidy import house_tree as tree
 
-PACKAGE = tree.ROOT / "src/python/sluiceway"
+BUILD = "build/python" if Path(sys.prefix) == tree.ROOT / ".venv" else "build/python-other"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         [
             *(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel"),
             *("--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(folder)),
-            *("--config-settings=build-dir=build/python", str(tree.ROOT)),
+            *(f"--config-settings=build-dir={BUILD}", str(tree.ROOT)),
         ],
         cwd=tree.ROOT,
         capture_output=True,

@@ -31,6 +31,7 @@ def streams(gw: sw.Gateway) -> str:
     with gw.stream("openai/gpt-x", "hi") as s:
         assert_type(s, sw.ChatStream)
         for delta in s:
+            assert_type(delta, sw.Delta)
             assert_type(delta.text, str)
         assert_type(s.result(), sw.ChatResult)
     return s.text

@@ -1,6 +1,6 @@
 // Call and Delta for Python: waiting for a call, and reading how it ended.
 
-#include <stdexcept>
+#include <optional>
 
 #include <pybind11/stl.h>
 #include <structmember.h>
@@ -72,6 +72,12 @@ PyObject* make_delta(const engine::Delta& delta) {
 
 // --- Waiting
 void wait(PyCall& self, bool for_deltas) {
+  // A lock of the call may have been held by the parent's engine thread at the fork: do not touch
+  // it.
+  if (self.engine->forked() && !self.call->done()) {
+    raise("ForkedError",
+          "the call was made before this process was forked; it goes on in the parent");
+  }
   bool ready = self.call->wait(0, for_deltas);
   while (!ready) {
     {
@@ -81,13 +87,6 @@ void wait(PyCall& self, bool for_deltas) {
     if (PyErr_CheckSignals() != 0) {
       self.engine->cancel(*self.call);
       throw py::error_already_set();
-    }
-    if (!ready && self.engine->closed() && !self.call->done()) {
-      engine::Ending ending;  // the engine belongs to the parent of a fork, or is gone
-      ending.kind = ErrorKind::kForked;
-      ending.outcome = Outcome::kInDoubt;
-      ending.message = "the call was made before this process was forked";
-      self.call->finish(std::move(ending));
     }
   }
   self.host->pass_events();
@@ -175,9 +174,9 @@ py::list attempts_of(const PyCall& self) {
   return out;
 }
 
-py::object budget_refusal_of(const PyCall& self) {
+std::optional<py::dict> budget_refusal_of(const PyCall& self) {
   const auto& refusal = ending(self).budget;
-  if (!refusal) return py::none();
+  if (!refusal) return std::nullopt;
   py::dict out;
   const ScopeBalance& b = refusal->balance;
   out["scope"] = refusal->scope;
@@ -190,9 +189,9 @@ py::object budget_refusal_of(const PyCall& self) {
   return out;
 }
 
-py::object limit_refusal_of(const PyCall& self) {
+std::optional<py::dict> limit_refusal_of(const PyCall& self) {
   const auto& refusal = ending(self).limit;
-  if (!refusal) return py::none();
+  if (!refusal) return std::nullopt;
   py::dict out;
   out["dimension"] = std::string(dimension_name(refusal->dimension));
   out["wait_s"] = refusal->wait_ns == limits::kNever ? py::object(py::none())
@@ -200,14 +199,14 @@ py::object limit_refusal_of(const PyCall& self) {
   return out;
 }
 
-py::object cost_of(const PyCall& self) {
+std::optional<std::int64_t> cost_of(const PyCall& self) {
   const auto& end = ending(self);
-  return end.cost < 0 ? py::object(py::none()) : py::int_(end.cost);
+  return end.cost < 0 ? std::nullopt : std::optional<std::int64_t>(end.cost);
 }
 
-py::object retry_after_of(const PyCall& self) {
+std::optional<double> retry_after_of(const PyCall& self) {
   const std::int64_t ns = ending(self).retry_after_ns;
-  return ns < 0 ? py::object(py::none()) : py::float_(static_cast<double>(ns) / 1e9);
+  return ns < 0 ? std::nullopt : std::optional<double>(static_cast<double>(ns) / 1e9);
 }
 
 void add_answer(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
@@ -266,11 +265,12 @@ void add_ending(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
       .def_property_readonly("attempts", &attempts_of)
       .def_property_readonly("budget_refusal", &budget_refusal_of)
       .def_property_readonly("limit_refusal", &limit_refusal_of)
-      .def_property_readonly("duplicate_call_id", [](const PyCall& s) -> py::object {
-        const Id& earlier = ending(s).earlier_call;
-        if (earlier.empty()) return py::none();
-        return py::str(earlier.text());
-      });
+      .def_property_readonly("duplicate_call_id",
+                             [](const PyCall& s) -> std::optional<std::string> {
+                               const Id& earlier = ending(s).earlier_call;
+                               if (earlier.empty()) return std::nullopt;
+                               return earlier.text();
+                             });
 }
 
 }  // namespace

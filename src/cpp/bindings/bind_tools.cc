@@ -87,6 +87,7 @@ void init_tools(py::module_& module) {
   module.def("window_key", &window_key, py::arg("period"), py::arg("unix_s"), py::arg("time_zone"));
   module.def("outcome_rows", &outcome_rows, "The table of what may happen to an attempt.");
   module.def("core_versions", &core_versions);
+  module.def("_close_all", &EngineHost::close_all);
   module.def("_before_fork", &EngineHost::before_fork);
   module.def("_after_fork_in_parent", &EngineHost::after_fork_in_parent);
   module.def("_after_fork_in_child", &EngineHost::after_fork_in_child);

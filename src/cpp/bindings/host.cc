@@ -147,13 +147,18 @@ void EngineHost::close(double timeout_s) {
     const ReleaseGil unlocked;
     engine->close(static_cast<std::int64_t>(timeout_s * 1e9));
   }
-  pass_events();
+  call_back(*engine);  // what the last moments brought
 }
 
-py::list EngineHost::take_events() {
+void EngineHost::close_all() {
+  for (EngineHost* host : std::vector<EngineHost*>(all())) host->close(0.2);
+}
+
+py::list EngineHost::take_events() { return engine_ ? events_of(*engine_) : py::list(); }
+
+py::list EngineHost::events_of(engine::Engine& engine) {
   py::list out;
-  if (!engine_) return out;
-  for (auto& event : engine_->events().take()) {
+  for (auto& event : engine.events().take()) {
     py::dict item;
     item["kind"] = py::str(std::string(engine::event_kind_name(event.kind)));
     item["provider"] = event.provider;
@@ -168,9 +173,13 @@ py::list EngineHost::take_events() {
 }
 
 void EngineHost::pass_events() {
-  if (!engine_ || !event_callback_ || event_callback_.is_none() || !engine_->events().any()) return;
+  if (const auto engine = engine_) call_back(*engine);
+}
+
+void EngineHost::call_back(engine::Engine& engine) {
+  if (!event_callback_ || event_callback_.is_none() || !engine.events().any()) return;
   try {
-    event_callback_(take_events());
+    event_callback_(events_of(engine));
   } catch (py::error_already_set& error) {
     error.discard_as_unraisable("sluiceway event callback");
   }

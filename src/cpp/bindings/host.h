@@ -70,8 +70,12 @@ class EngineHost : public std::enable_shared_from_this<EngineHost> {
   static void after_fork_in_parent();
   static void after_fork_in_child();
   static std::vector<EngineHost*>& all();
+  // At the interpreter's exit: every engine drains for a moment and writes its books.
+  static void close_all();
 
  private:
+  static py::list events_of(engine::Engine& engine);
+  void call_back(engine::Engine& engine);
   using BreakerKey = std::tuple<std::string, std::string, std::string>;
   std::shared_ptr<limits::CircuitBreaker> make_breaker(const BreakerKey& key,
                                                        const limits::BreakerConfig& config,

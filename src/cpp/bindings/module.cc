@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, module) {
   bindings::init_limits(module);
   bindings::init_engine(module);
   bindings::init_tools(module);
+  pybind11::module_::import("atexit").attr("register")(module.attr("_close_all"));
   // Forks: see host.h. The hooks do nothing until an engine has started.
   const auto register_at_fork = pybind11::module_::import("os").attr("register_at_fork");
   register_at_fork(pybind11::arg("before") = module.attr("_before_fork"),

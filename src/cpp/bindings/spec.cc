@@ -266,7 +266,6 @@ limits::LimitGroupConfig read_limits(const py::dict& dict) {
   config.concurrency = reader.integer("concurrency", 0);
   if (config.concurrency < 0) reader.fail("concurrency", "must be 0 (none) or more");
   config.queue_max = static_cast<std::size_t>(reader.integer("queue_max", 10'000));
-  reader.flag("strict", true);
   reader.finish();
   return config;
 }

@@ -52,7 +52,10 @@ void Dispatcher::start(std::unique_ptr<Job> owned) {
   if (job.flight) flights_[job.asked().cache_key] = seq;
   jobs_[seq] = std::move(owned);
   if (const auto& group = job.route().group) {
-    if (groups_.emplace(group.get(), group).second) group->limits->set_share(1, share_, now_ns_);
+    if (groups_.emplace(group.get(), group).second && share_ > 1) {
+      group->limits->set_share(1, share_, now_ns_);
+      group->limits->drain(now_ns_);  // who joins others brings no fresh burst
+    }
   }
   if (now_ns_ >= job.deadline_ns) {
     return fail_unsent(job, Failure::kDeadlineUnsent, ErrorKind::kDeadlineExceeded,

@@ -45,7 +45,7 @@ Engine::Engine(EngineOptions options)
 StatusOr<std::shared_ptr<Engine>> Engine::start(EngineOptions options) {
   std::shared_ptr<Engine> engine(
       new Engine(EngineOptions{.cache_bytes_max = options.cache_bytes_max,
-                                                          .threaded = options.threaded,
+                               .threaded = options.threaded,
                                .clock = options.clock,
                                .random = options.random}));
   engine->transport_ = std::move(options.transport);
@@ -150,6 +150,11 @@ bool Engine::take_inbox() {
   return true;
 }
 
+bool Engine::inbox_waits() {
+  const std::lock_guard<std::mutex> lock(inbox_mutex_);
+  return !inbox_.empty() || !verdicts_.empty();
+}
+
 void Engine::turn(std::int64_t timeout_ns) {
   counters_.turns.fetch_add(1, std::memory_order_relaxed);
   dispatcher_->begin_turn();
@@ -162,7 +167,7 @@ void Engine::turn(std::int64_t timeout_ns) {
     dispatcher_->share_limits(ledger_->live_engines());
     next_share_ns_ = now + kShareIntervalNs;
   }
-  if (now >= next_stats_ns_) {
+  if (now >= next_stats_ns_ || dispatcher_->idle()) {
     const std::lock_guard<std::mutex> lock(stats_mutex_);
     stats_ = transport_->stats();
     next_stats_ns_ = now + kStatsIntervalNs;
@@ -172,10 +177,7 @@ void Engine::turn(std::int64_t timeout_ns) {
   std::int64_t wait = due == kNever ? timeout_ns : std::max<std::int64_t>(due - now, 0);
   if (timeout_ns >= 0) wait = wait < 0 ? timeout_ns : std::min(wait, timeout_ns);
   asleep_.store(true);
-  {
-    const std::lock_guard<std::mutex> lock(inbox_mutex_);
-    if (!inbox_.empty() || !verdicts_.empty()) wait = 0;
-  }
+  if (inbox_waits()) wait = 0;
   dispatcher_->sleep();
   transport_->poll(wait);
   asleep_.store(false);
@@ -187,6 +189,11 @@ void Engine::run() {
   block_signals();
   pthread_setname_np(pthread_self(), "sluiceway");
   while (!stopping_.load()) turn(dispatcher_->idle() ? -1 : kNsPerSecond);
+  for (;;) {  // draining: nothing new is accepted any more
+    const std::int64_t left = drain_until_ns_.load() - clock_->monotonic_ns();
+    if (left <= 0 || (dispatcher_->idle() && !inbox_waits())) break;
+    turn(std::min(left, kNsPerSecond));
+  }
   dispatcher_->begin_turn();
   take_inbox();
   dispatcher_->shut_down();
@@ -199,6 +206,7 @@ void Engine::close(std::int64_t timeout_ns) {
     const std::lock_guard<std::mutex> lock(inbox_mutex_);
     accepting_ = false;
   }
+  drain_until_ns_.store(saturating_add(clock_->monotonic_ns(), timeout_ns));
   stopping_.store(true);
   if (thread_.joinable()) {
     transport_->wake();
@@ -235,6 +243,7 @@ void Engine::unlock_in_parent() {
 }
 
 void Engine::abandon_in_child() {
+  forked_.store(true);
   accepting_ = false;
   unlock_in_parent();
   transport_->close_inherited();

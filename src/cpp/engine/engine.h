@@ -65,8 +65,12 @@ class Engine final : public store::VerdictSink {
   // While corked, a submitting thread rings no bell; uncork() rings once if anything was put in.
   void uncork();
 
+  // Stops accepting, lets calls under way end for at most `timeout_ns`, ends the rest (what was
+  // sent stays in doubt), writes the books.
   void close(std::int64_t timeout_ns);
   bool closed() const { return closed_.load(); }
+  // This process came by fork and the engine belongs to its parent: nothing of it may be touched.
+  bool forked() const { return forked_.load(); }
 
   store::Ledger& ledger() { return *ledger_; }
   std::shared_ptr<store::Ledger> shared_ledger() { return ledger_; }
@@ -98,6 +102,7 @@ class Engine final : public store::VerdictSink {
   explicit Engine(EngineOptions options);
   void run();
   bool take_inbox();
+  bool inbox_waits();
   bool put(Command command);  // false: closing
   void wake_if_asleep();
 
@@ -124,6 +129,8 @@ class Engine final : public store::VerdictSink {
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> closed_{false};
+  std::atomic<bool> forked_{false};
+  std::atomic<std::int64_t> drain_until_ns_{0};
   std::atomic<std::uint64_t> next_seq_{1};
   std::int64_t next_share_ns_ = 0;
   std::mutex stats_mutex_;

@@ -7,7 +7,7 @@ namespace sluiceway::limits {
 namespace {
 
 constexpr std::array<std::string_view, kDimensions> kNames = {
-    "requests",   "input_tokens", "output_tokens", "tokens",
+    "requests",   "input_tokens", "output_tokens", "llm_tokens",
     "characters", "quota_units",  "concurrency"};
 
 void add(Amounts& sum, const Amounts& amounts, std::int64_t sign) {

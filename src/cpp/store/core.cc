@@ -310,7 +310,6 @@ void LedgerCore::answer_refused() {
 
 // Before an engine leaves: everything that was handed in, as far as the disk takes it.
 void LedgerCore::drain_finishes() {
-  std::vector<Command*> none;
   {
     const std::lock_guard<std::mutex> lock(queue_mutex_);
     std::move(in_finishes_.begin(), in_finishes_.end(), std::back_inserter(finishes_));

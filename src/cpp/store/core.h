@@ -106,7 +106,6 @@ class LedgerCore {
   std::vector<Answer> answers_;
   std::vector<Refused> refused_taken_;
   std::int64_t scanned_ns_ = 0, posted_ns_ = 0;
-  std::size_t reserves_decided_ = 0, finishes_written_ = 0;
 
   mutable std::mutex queue_mutex_;
   std::condition_variable work_, done_;

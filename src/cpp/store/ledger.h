@@ -102,7 +102,8 @@ struct Finish {
 class VerdictSink {
  public:
   virtual ~VerdictSink() = default;
-  // Once a commit, with all verdicts for this handle. May call reserve() and finish().
+  // Once a commit, with all verdicts for this handle. May call reserve() and finish(); not
+  // open_ledger(), flush() or close(), which wait for the thread that it runs on.
   virtual void on_verdicts(std::span<Verdict> verdicts) = 0;
 };
 

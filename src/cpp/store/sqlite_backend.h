@@ -20,6 +20,7 @@
 
 #include <array>
 #include <atomic>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -137,6 +138,7 @@ class SqliteBackend final : public Backend {
   Status prefill_log();
   Status take_lock();
   void give_lock();
+  static const char* sql_text(Sql which);
   StatusOr<Statement*> statement(Sql which);
   StatusOr<Statement*> entry_statement(std::int32_t segment, std::int64_t time_ns);
   StatusOr<std::vector<HoldRow>> read_hold_rows(Statement& rows);

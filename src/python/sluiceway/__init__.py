@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from sluiceway.types import CallResult as CallResult
     from sluiceway.types import ChatResult as ChatResult
     from sluiceway.types import Cost as Cost
+    from sluiceway.types import Delta as Delta
     from sluiceway.types import Estimate as Estimate
     from sluiceway.types import Hop as Hop
     from sluiceway.types import RawResult as RawResult
@@ -94,7 +95,7 @@ _HOMES = {
     "sluiceway.gateway": "AsyncGateway Gateway",
     "sluiceway.guards": "CircuitBreaker TokenBucket guarded",
     "sluiceway.options": "Cache ChatOptions Retry",
-    "sluiceway.types": "Attempt CallResult ChatResult Cost Estimate Hop RawResult Usage",
+    "sluiceway.types": "Attempt CallResult ChatResult Cost Delta Estimate Hop RawResult Usage",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [*sorted(_HOME_OF)]

@@ -19,6 +19,7 @@ from sluiceway.errors import (
     InvalidRequest,
     InvalidType,
     SluicewayError,
+    UnboundedOperation,
     error_class,
 )
 from sluiceway.money import usd_of
@@ -32,6 +33,16 @@ def unwritable(error: Exception, provider: str, model: str) -> InvalidRequest:
     kind = InvalidType if isinstance(error, TypeError) else InvalidRequest
     reason = str(error) if not isinstance(error, UnicodeError) else "a text is not valid Unicode"
     return kind(f"the request cannot be written as JSON: {reason}", provider=provider, model=model)
+
+
+def unbounded(what: str, provider: str, model: str) -> UnboundedOperation:
+    """The exception for a call without a true ceiling."""
+    return UnboundedOperation(
+        f"what this call may cost has no bound: {what}. State the most it may cost with the call:"
+        ' max_cost_usd="0.50".',
+        provider=provider,
+        model=model,
+    )
 
 
 def dollars(amount: Decimal) -> str:

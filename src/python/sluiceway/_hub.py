@@ -51,6 +51,7 @@ SIMULATOR_KEY = "simulator-key-not-a-secret"
 LEDGER = "SLUICEWAY_LEDGER"
 RAW_ROUTES_MAX = 1024
 CLOSE_AT_EXIT_S = 2.0
+SETTLED_WITHIN_S = 1.0
 
 ENCODERS: dict[str, EncodeChat] = {
     "openai_chat": openai_chat.encode_chat,
@@ -140,6 +141,20 @@ def sheets_of(provider: str) -> dict[str, dict[str, Any]]:
     return _price_book().get(provider, {})
 
 
+def limits_spec(table: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A [limits] table as the core takes it. `strict = false` is the classic bucket: the whole
+    limit may go in one burst, so that a minute may see twice of it. For limits of one's own."""
+    if table is None:
+        return None
+    spec = dict(table)
+    if not spec.pop("strict", True):
+        for name in table:
+            if name.endswith("_per_minute"):
+                burst = "burst_" + name.removesuffix("_per_minute")
+                spec.setdefault(burst, table[name])
+    return spec
+
+
 class Hub:
     """The shared part of a gateway."""
 
@@ -154,6 +169,7 @@ class Hub:
         "raw_routes",
         "registry",
         "root",
+        "scopes",
         "variants",
     )
 
@@ -169,6 +185,8 @@ class Hub:
         )
         self.root: Frame | None = None  # the periodic scopes, opened by the first call
         self.raw_routes: dict[object, _core.Route] = {}
+        # (kind, key) to its limit, until when (monotonic) that is taken for known, and the handle.
+        self.scopes: dict[tuple[str, str], tuple[int | None, float, _core.Scope]] = {}
         self.closed = False
         self.engine = _core.Engine(self.engine_options())
         self.engine.set_event_callback(_log.log_events)
@@ -301,7 +319,9 @@ class Hub:
             "dialect": provider.dialect.core,
             "service_tier": "",
             "group": f"{provider.id}/{account}/{model}",
-            "limits": self.config.limits.get(name) or self.config.limits.get(provider.id),
+            "limits": limits_spec(
+                self.config.limits.get(name, self.config.limits.get(provider.id))
+            ),
             "breaker": self.config.breakers.get(provider.id, {}),
             "retry": retry,
             "idle_reuse_s": settings.get("idle_reuse_s", provider.idle_reuse_s),
@@ -317,6 +337,10 @@ class Hub:
             spec["ca_file"] = self.keys.get(SIMULATOR_CA)
         return spec
 
+    def settled(self) -> None:
+        """Waits until the ledger has what has ended: a report shall hold the last call."""
+        self.engine.flush(SETTLED_WITHIN_S)
+
     def close(self, timeout_s: float) -> None:
         """Stops accepting, drains for at most `timeout_s`, flushes the ledger."""
         self.closed = True
@@ -325,8 +349,10 @@ class Hub:
 
     def target(self, name: str, plan: Plan) -> Target:
         """The target by one look-up, made when it is new."""
-        found: Target | None = plan.targets.get(name)
-        return found or self.resolve(name, plan)
+        try:
+            return plan.targets[name]  # type: ignore[no-any-return]
+        except (KeyError, TypeError):
+            return self.resolve(name, plan)
 
     def raw_route(self, key: object, spec: Mapping[str, Any]) -> _core.Route:
         """A remembered route of `gw.raw`; the whole memory is dropped when it is full."""

@@ -19,12 +19,11 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sluiceway._budget import current_frame
-from sluiceway._failures import Before, dollars, error_of, unwritable
+from sluiceway._failures import Before, dollars, error_of, unbounded, unwritable
 from sluiceway._log import log_fallback
 from sluiceway.errors import (
     InvalidRequest,
     SluicewayError,
-    UnboundedOperation,
 )
 from sluiceway.money import usd_of
 from sluiceway.providers.dialects.encoding import Encoded
@@ -64,7 +63,7 @@ async def run_async(steps: Generator[Any, Any, R]) -> R:
 
 def chat_steps(hub: Hub, plan: Plan, model: str, prompt: Any, stream: bool = False) -> Steps:
     """One call of the user; see the top of the file."""
-    target: Target = plan.targets.get(model) or hub.resolve(model, plan)
+    target = hub.target(model, plan)
     encoded = target.encode(target.facts, prompt, plan.body, stream)
     cap = _checked(target, encoded, plan, hub)
     if plan.fallbacks:
@@ -89,12 +88,7 @@ def _checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
         if encoded[4] or not target.priced:
             target.check_price(encoded[4])
         if encoded[5]:
-            raise UnboundedOperation(
-                f"what this call may cost has no bound: {encoded[5]}. State the most it may cost:"
-                ' max_cost_usd="0.50".',
-                provider=target.provider.id,
-                model=target.facts.model,
-            )
+            raise unbounded(encoded[5], target.provider.id, target.facts.model)
         return -1
     if encoded[5] or not target.has_price(encoded[4]):
         return cap
@@ -114,7 +108,7 @@ def _checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
 def price(hub: Hub, plan: Plan, target: Target, encoded: Encoded, **guesses: int) -> dict[str, Any]:
     """The core's quote for a request; `guesses` are the expected counts. Sends nothing."""
     try:
-        return hub.engine.quote(
+        quote: dict[str, Any] = hub.engine.quote(
             target.route_for(encoded.service_tier, hub.engine),
             encoded.body,
             max_output_tokens=encoded.max_output_tokens,
@@ -123,6 +117,7 @@ def price(hub: Hub, plan: Plan, target: Target, encoded: Encoded, **guesses: int
             timeout_s=plan.submit["timeout_s"],
             **guesses,
         )
+        return quote
     except SluicewayError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
@@ -143,7 +138,7 @@ def _submit(
     frame = hub.frame.get() or hub.root or current_frame(hub)
     on_exceed = "wait" if "wait" in frame.on_exceed.values() else "refuse"
     try:
-        return hub.engine.submit(
+        call: _core.Call = hub.engine.submit(
             route,
             body,
             stream=stream,
@@ -155,6 +150,7 @@ def _submit(
             cap_nanousd=cap,
             **submit,
         )
+        return call
     except SluicewayError:
         raise
     except (ValueError, TypeError, OverflowError) as error:

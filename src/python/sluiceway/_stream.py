@@ -15,15 +15,16 @@ One consumer at a time. Memory: the batch in hand; the core keeps the whole text
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sluiceway._failures import Before, error_of
 from sluiceway._steps import chat_steps
 from sluiceway.errors import Cancelled, SluicewayError
-from sluiceway.types import ChatResult
+from sluiceway.types import ChatResult, Delta
 
 if TYPE_CHECKING:
-    from sluiceway._core import Call, Delta
+    from sluiceway._core import Call
     from sluiceway._hub import Hub
     from sluiceway.options import Plan
 
@@ -63,17 +64,16 @@ class _Stream:
         prompt, self._prompt = self._prompt, None
         return chat_steps(self._hub, self._plan, self._model, prompt, stream=True)
 
-    def _served(self, served: tuple[Any, str, Before], events: list[Delta]) -> None:
+    def _served(self, served: tuple[Any, str, Before], events: Sequence[Delta]) -> None:
         self._call, self.model, self._before = served
         self._take(events)
 
-    def _take(self, events: list[Delta]) -> None:
+    def _take(self, events: Sequence[Delta]) -> None:
         """Keeps a batch; an empty one is the end, which raises when it was not a good one."""
         for event in events:
             if event.kind == "text":
                 self._texts.append(event.text)
-        events.reverse()
-        self._pending = events
+        self._pending = list(reversed(events))
         if not events:
             self._over = True
             call = self._call
@@ -127,7 +127,7 @@ class ChatStream(_Stream):
 
     def _start(self) -> None:
         steps = self._begin()
-        events: list[Delta] = []
+        events: Sequence[Delta] = ()
         try:
             call = next(steps)
             while True:
@@ -178,7 +178,7 @@ class AsyncChatStream(_Stream):
 
     async def _start(self) -> None:
         steps = self._begin()
-        events: list[Delta] = []
+        events: Sequence[Delta] = ()
         try:
             call = next(steps)
             while True:

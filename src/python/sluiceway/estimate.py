@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sluiceway import _core
-from sluiceway._failures import unwritable
+from sluiceway._failures import unbounded, unwritable
 from sluiceway._steps import price
-from sluiceway.errors import InvalidRequest, UnboundedOperation
+from sluiceway.errors import InvalidRequest
 from sluiceway.money import usd_of
 from sluiceway.types import Estimate
 
@@ -51,11 +51,7 @@ class Estimator:
         target = hub.target(model, plan)
         encoded = target.encode(target.facts, prompt, plan.body, False)
         if encoded.unbounded:
-            raise UnboundedOperation(
-                f"what this call may cost has no bound: {encoded.unbounded}",
-                provider=target.provider.id,
-                model=target.facts.model,
-            )
+            raise unbounded(encoded.unbounded, target.provider.id, target.facts.model)
         target.check_price(encoded.service_tier)
         try:
             expected_prompt = -(-len(_core.json_bytes(encoded.body)) // BYTES_PER_TOKEN)

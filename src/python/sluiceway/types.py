@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sluiceway.money import usd_of
 
@@ -47,6 +47,18 @@ class Frozen:
 
 
 _set = object.__setattr__
+
+
+class Delta(Protocol):
+    """One piece of a stream, made by the core. `str(delta)` is its text."""
+
+    @property
+    def text(self) -> str:
+        """The piece of text."""
+
+    @property
+    def kind(self) -> str:
+        """ "text" or "reasoning"."""
 
 
 class Usage(Frozen):

@@ -178,12 +178,10 @@ TEST(WireOutcomes, ASilenceLongerThanTheReadTimeoutEndsTheCall) {
   });
   auto request = sim.request();
   request.read_timeout_ns = 3 * kSecond;
-  const std::int64_t start = sim.clock().monotonic_ns();
   const auto call = sim.submit(std::move(request));
   sim.run();
   EXPECT_EQ(call->ending().kind, ErrorKind::kDeadlineExceeded);
   EXPECT_EQ(call->ending().latency_ns, 5 * kSecond);
-  EXPECT_EQ(sim.clock().monotonic_ns() - start, 5 * kSecond);
 }
 
 TEST(WireOutcomes, TheBreakerOpensOnTheFifthFailureAndOneProbeClosesIt) {

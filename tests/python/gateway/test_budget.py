@@ -19,6 +19,7 @@ from sluiceway import (
     InDoubt,
     InvalidRequest,
     InvalidType,
+    _budget,
 )
 from sluiceway.simulator import Simulator
 
@@ -35,7 +36,6 @@ def test_a_budget_counts_and_refuses(gw: Gateway, sim: Simulator) -> None:
         assert b.left == b.limit == limit
         for _ in range(3):
             gw.chat(MODEL, PROMPT, max_output_tokens=16)
-        gw.flush()
         assert b.spent == 3 * COST
         with pytest.raises(BudgetExceeded) as caught:
             gw.chat(MODEL, PROMPT, max_output_tokens=16)
@@ -77,9 +77,11 @@ def test_a_burst_never_passes_the_limit(gw: Gateway, sim: Simulator) -> None:
 def test_scopes_nest_and_count_once(gw: Gateway) -> None:
     with gw.budget("account:7", usd="1.00") as outer:
         with gw.budget("video:1", usd="0.50") as inner, gw.budget("video:1"):
+            frame = gw._hub.frame.get()
+            assert frame is not None
+            assert [scope.name for scope in frame.scopes] == ["account:7", "video:1"]
             gw.chat(MODEL, PROMPT)
         gw.chat(MODEL, PROMPT)
-    gw.flush()
     assert inner.spent == COST
     assert outer.spent == 2 * COST
     assert inner.status == outer.status == "excellent"
@@ -92,7 +94,6 @@ def test_a_refusal_leaves_no_trace_in_the_other_scope(gw: Gateway) -> None:
         pytest.raises(BudgetExceeded) as caught,
     ):
         gw.chat(MODEL, PROMPT)
-    gw.flush()
     assert caught.value.scope == "video:1"
     assert outer.balance.left == Decimal("1.00")
     assert inner.spent == 0
@@ -128,7 +129,6 @@ def test_templates_and_periods(make_gateway: object) -> None:
         assert b.limit == 3
         gw.chat(MODEL, PROMPT)
     gw.chat(MODEL, PROMPT)
-    gw.flush()
     assert b.spent == COST
     assert gw.budget("day").spent == 2 * COST  # every call is in it
     assert gw.budget("burst").spent == 2 * COST
@@ -192,7 +192,6 @@ def test_a_cut_for_the_poor(make_gateway: object, sim: Simulator) -> None:
     sim.script([{"action": {"output_tokens": 4000}}])
     with gw.budget("video:1") as b:
         r = gw.chat(MODEL, PROMPT)  # 4,096 tokens out would be $0.0025
-        gw.flush()
         left = b.left
     assert r.cut_by_max_output
     assert r.usage.output_tokens is not None
@@ -209,10 +208,8 @@ def test_what_is_in_doubt_stays_counted(gw: Gateway, sim: Simulator) -> None:
     with gw.budget("video:9", usd="1.00") as b:
         with pytest.raises(InDoubt) as caught:
             gw.chat(MODEL, PROMPT)
-        gw.flush()
         assert b.in_doubt == caught.value.held > 0
         gw.ledger.resolve(caught.value.call_id, usd=COST, evidence="the simulator's bill")
-        gw.flush()
         assert b.spent == COST
         assert b.in_doubt == 0
     assert gw.ledger.verify()["ok"]
@@ -227,7 +224,6 @@ def test_tasks_inherit_threads_are_bound(gw: Gateway) -> None:
     async def parent() -> None:
         async with gw.aio.budget("task:1", usd="1.00") as b:
             await asyncio.gather(child(), asyncio.create_task(child()))
-            gw.flush()
             spent["tasks"] = b.spent
 
     asyncio.run(parent())
@@ -240,16 +236,13 @@ def test_tasks_inherit_threads_are_bound(gw: Gateway) -> None:
 
     with gw.budget("thread:1", usd="1.00") as b:
         in_thread(gw.chat, MODEL, PROMPT)  # a new thread has an empty context
-        gw.flush()
         assert b.spent == 0
         in_thread(b.bind(gw.chat), MODEL, PROMPT)
         in_thread(contextvars.copy_context().run, gw.chat, MODEL, PROMPT)
-        gw.flush()
         assert b.spent == 2 * COST
 
     bound = b.bind(child)
     asyncio.run(bound())
-    gw.flush()
     assert b.spent == 3 * COST
 
 
@@ -265,7 +258,6 @@ def test_one_budget_in_many_tasks_at_once(gw: Gateway) -> None:
         await asyncio.gather(*(task(number) for number in range(10)))
 
     asyncio.run(main())
-    gw.flush()
     assert b.spent == 10 * COST
 
 
@@ -301,6 +293,33 @@ def test_gateways_do_not_share_budgets(make_gateway: object) -> None:
     with first.budget("video:1", usd="1.00") as b:
         second.chat(MODEL, PROMPT)
         first.with_options(timeout_s=5).chat(MODEL, PROMPT)  # a view of the first
-    first.flush()
     assert isinstance(b, Budget)
     assert b.spent == COST
+
+
+def test_entering_again_is_a_look_up(gw: Gateway) -> None:
+    first = gw.budget("video:1", usd="1.00")
+    commits = gw.stats()["ledger_commits"]
+    for _ in range(50):
+        with gw.budget("video:1", usd="1.00"):
+            pass
+    assert gw.stats()["ledger_commits"] == commits
+    assert gw.budget("video:1", usd="1.00").scope is first.scope
+    with pytest.raises(BudgetConflict):
+        gw.budget("video:1", usd="2.00")
+    assert gw.budget("video:1", usd="2.00", replace=True).limit == 2
+    with pytest.raises(BudgetConflict):
+        gw.budget("video:1", usd="1.00")
+    assert gw.budget("video:1").limit == 2  # named without an amount: as it is
+
+
+def test_another_process_limit_is_noticed(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEWAY_LEDGER", str(tmp_path / "books.db"))
+    monkeypatch.setattr(_budget, "SCOPE_KNOWN_S", 0.0)
+    with Gateway.from_env() as one, Gateway.from_env() as other:
+        one.budget("video:1", usd="1.00")
+        other.budget("video:1", usd="2.00", replace=True)
+        with pytest.raises(BudgetConflict):
+            one.budget("video:1", usd="1.00")

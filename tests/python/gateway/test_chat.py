@@ -133,6 +133,22 @@ def test_with_options_shares_the_engine(gw: Gateway, sim: Simulator) -> None:
     assert len(caught.value.attempts) == 1
 
 
+def test_none_is_not_given(gw: Gateway) -> None:
+    few = gw.with_options(max_output_tokens=3)
+    r = few.chat(
+        "openai/gpt-4o-mini",
+        PROMPT,
+        max_output_tokens=None,
+        timeout_s=None,
+        temperature=None,
+        fallbacks=None,
+        cache=None,
+        max_cost_usd=None,
+        retry=None,
+    )
+    assert r.usage.output_tokens == 3  # the gateway's own default stays
+
+
 def test_the_cache(gw: Gateway, sim: Simulator) -> None:
     cached = gw.with_options(cache=60)
     first = cached.chat("openai/gpt-4o-mini", PROMPT)

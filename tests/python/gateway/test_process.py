@@ -25,6 +25,18 @@ for _ in range(5):
 """
 
 
+# A thread that never ends keeps the gateway alive to the very end of the process.
+_HELD = (
+    _SCRIPT
+    + """
+def hold(kept=gw):
+    threading.Event().wait()
+
+threading.Thread(target=hold, daemon=True).start()
+"""
+)
+
+
 def _run(script: str, sim: Simulator, ledger: Path) -> None:
     environment = {
         **os.environ,
@@ -42,11 +54,12 @@ def _run(script: str, sim: Simulator, ledger: Path) -> None:
     assert run.stderr == ""
 
 
+@pytest.mark.parametrize("held", [False, True])
 def test_a_script_that_just_ends(
-    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool
 ) -> None:
     ledger = tmp_path / "books.db"
-    _run(_SCRIPT, sim, ledger)
+    _run(_HELD if held else _SCRIPT, sim, ledger)
     assert sim.executions()["total"] == 5
     monkeypatch.setenv("SLUICEWAY_LEDGER", str(ledger))
     with Gateway.from_env() as gw:

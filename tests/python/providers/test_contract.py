@@ -258,6 +258,32 @@ def test_every_row_is_billed_right(
     assert call.cost_nanousd <= call.ceiling_nanousd
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_cache_writes_are_billed_by_their_duration(
+    engine: _core.Engine, sim: Simulator, stream: bool
+) -> None:
+    sim.reset()
+    writes = {"cache_write_5m_tokens": 100, "cache_write_1h_tokens": 40, "cached_tokens": 20}
+    sim.script([{"action": writes}])
+    control = {"type": "ephemeral", "ttl": "1h"}
+    part = {"type": "text", "text": "word " * 400, "cache_control": control}
+    body = {**_body("anthropic", stream), "messages": [{"role": "user", "content": [part]}]}
+    route = engine.add_route(_spec(sim, "anthropic"))
+    call = engine.submit(
+        route,
+        body,
+        stream=stream,
+        max_output_tokens=100,
+        prompt_allowance=200,
+        reachable_buckets=("input", "cache_read", "cache_write_5m", "cache_write_1h", "output"),
+    )
+    call.wait()
+    assert call.ok, call.message
+    assert (call.usage["cache_write_5m"], call.usage["cache_write_1h"]) == (100, 40)
+    assert call.usage["cache_read"] == 20
+    assert call.cost_nanousd == sim.bill()["total_nanousd"]
+
+
 REFUSALS = [
     ("openai", 429, "auto", "rate_limited"),
     ("openai", 429, "tokens", "rate_limited"),

@@ -50,18 +50,18 @@ def demo_config(plan: Plan, ledger: Path, durability: str, hour_nanousd: int) ->
 
 
 def _limits(plan: Plan, model: str) -> dict[str, int]:
-    """Limits a third above the model's average need; waves of the trace pass them and wait."""
+    """Limits above the model's average need, which the waves of the trace pass, and wait."""
     calls = [call for call in plan.calls if call.model == model]
     # Retries and fallbacks come on top of what is planned, and a model may have had none at all.
     need = len(calls) + len(plan.calls) // 20 + 1
     limits = {
-        "requests_per_minute": int(need * 1.15 / (0.1 + 0.9 * plan.duration_s / 60)) + 10,
+        "requests_per_minute": int(need * 1.5 / (0.1 + 0.9 * plan.duration_s / 60)) + 10,
         "concurrency": CONCURRENCY,
     }
     llm_tokens = sum(call.context_tokens + call.max_output_tokens for call in calls)
     # A token dimension is sized by its rate alone, R/120 a second: answers of a provider that
     # report what remains leave little of the burst.
-    per_minute = int(llm_tokens * 1.4 / plan.duration_s * 120) + 500_000
+    per_minute = int(llm_tokens * 1.7 / plan.duration_s * 120) + 500_000
     provider = model.partition("/")[0]
     if provider == "openai":
         limits["llm_tokens_per_minute"] = per_minute
@@ -130,7 +130,7 @@ def size_budgets(plan: Plan, rates: Mapping[str, Rate]) -> Budgets:
         if job % SHORT_JOBS == SHORT_JOBS - 1:
             limit = max(need[job] * percent // 100, largest[job])
         else:
-            limit = 2 * need[job] + 10 * largest[job]
+            limit = need[job] * 3 // 2 + 3 * largest[job]
         jobs[scope_of(job)] = _round_up(limit)
     ceilings = max((rates[call.model].ceiling_nanousd(call) for call in plan.calls), default=0)
     return Budgets(_round_up(2 * need.total() + 50 * ceilings), jobs)

@@ -55,7 +55,8 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 details { margin-top: 2.5rem; }
 summary { cursor: pointer; font-size: 1.2rem; font-weight: 700; }
 code { font-size: .9em; overflow-wrap: anywhere; }
-footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; font-size: .85rem; }
+footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem;
+  font-size: .85rem; }
 a { color: inherit; }
 """
 
@@ -114,7 +115,8 @@ without the ledger, from the simulator's charges and the demo's own map of calls
 def _verdict(summary: Summary, audit: Audit) -> str:
     if audit.ok and not summary.missing:
         return (
-            '<p class="verdict" role="status"><strong>The books agree and nothing overshot.</strong>'
+            '<p class="verdict" role="status">'
+            "<strong>The books agree and nothing overshot.</strong>"
             f" {audit.settled_calls:,} settled calls equal the provider's charges to the"
             f" nano-dollar, {audit.void_calls:,} void calls were charged nothing,"
             f" {audit.in_doubt_calls:,} calls in doubt were charged"
@@ -156,13 +158,13 @@ def _cards(summary: Summary) -> str:
 
 
 def _figure(pictures: Pictures) -> str:
-    caption = (
-        "<figcaption>Over time: how calls ended, with the phases of failures; latencies. Below: cost"
-        " by model, and what each job was charged against its budget. The tables hold the same"
-        " figures.</figcaption>"
-    )
     if not pictures.light_png:
-        return f"<figure>{pictures.svg}{caption}</figure>"
+        caption = "How calls ended over time; what each job was charged, and its budget."
+        return f"<figure>{pictures.svg}<figcaption>{caption}</figcaption></figure>"
+    caption = (
+        "Over time: how calls ended, with the phases of failures; latencies. Below: cost by model,"
+        " and what each job was charged against its budget. The tables hold the same figures."
+    )
     light, dark = (
         "data:image/png;base64," + base64.b64encode(png).decode("ascii")
         for png in (pictures.light_png, pictures.dark_png)
@@ -170,7 +172,8 @@ def _figure(pictures: Pictures) -> str:
     alt = "Four charts: calls ended per second, latencies, cost by model, charge and budget by job"
     return (
         f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" width="1600" height="1000" alt="{alt}"></picture>{caption}</figure>'
+        f'<img src="{light}" width="1600" height="1000" alt="{alt}"></picture>'
+        f"<figcaption>{caption}</figcaption></figure>"
     )
 
 

@@ -36,7 +36,7 @@ def paint(series: Series, summary: Summary, *, dark: bool) -> bytes:
     from matplotlib.figure import Figure
 
     ink, ground, faint = ("#e6e6e6", "#15181c", "#2b3138") if dark else ("#222", "#fff", "#eceff3")
-    style = {
+    style: Any = {
         "font.size": 10.0,
         "font.family": "sans-serif",
         "text.color": ink,
@@ -91,11 +91,11 @@ def _ended(axis: Any, series: Series, faint: str) -> None:
     top = max(below) or 1.0
     for _, from_s, to_s in series.open_spans:
         axis.plot([from_s, to_s], [-0.03 * top] * 2, color=COLOURS["breaker open"], lw=6)
-    axis.set_ylim(-0.06 * top, top * 1.28)
+    axis.set_ylim(-0.06 * top, top * 1.22)
     axis.set_xlim(0, series.end_s)
     axis.set_ylabel("calls ended a second")
     axis.set_title("How calls ended (the bar below the axis: a breaker was open)")
-    axis.legend(loc="upper left", bbox_to_anchor=(0, 0.86), ncols=2)
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=len(series.ended))
 
 
 def _latency(axis: Any, series: Series) -> None:
@@ -106,7 +106,7 @@ def _latency(axis: Any, series: Series) -> None:
     axis.set_ylabel("ms")
     axis.set_xlabel("seconds of the replay")
     axis.set_title("Latency of completed calls, as their callers saw it")
-    axis.legend(loc="lower right", ncols=2)
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2)
 
 
 def _models(axis: Any, summary: Summary) -> None:

@@ -27,6 +27,7 @@ from sluiceway.demo.replay import (
     is_opening,
 )
 
+WAITED_MS = 50.0  # the ledger alone takes less
 # With this many calls or more, each of NEEDED has to have happened.
 CALLS_ENOUGH = 5_000
 NEEDED = {
@@ -67,6 +68,7 @@ class Summary:
     providers: list[Row]
     models: list[Row]
     jobs: list[Row]
+    breaker_events: list[tuple[float, str, str]]  # seconds, model, what
     words: dict[str, int]
     errors: dict[str, int]
     missing: list[str]
@@ -105,6 +107,7 @@ def summarise(replay: Replay, audit: Audit) -> Summary:
         "cache_hits": sum(one.cache == "hit" for one in outcomes),
         "cache_joined": sum(one.cache == "joined" for one in outcomes),
         "retries": sum(one.retries for one in outcomes),
+        "waited_for_limits": sum(one.queue_ms >= WAITED_MS for one in outcomes),
         "fallbacks": sum(one.hops - 1 for one in outcomes if one.hops > 1),
         "breaker_opened": sum(map(is_opening, replay.events)),
         "breaker_closed": sum(map(is_closing, replay.events)),
@@ -143,6 +146,11 @@ def summarise(replay: Replay, audit: Audit) -> Summary:
         _rows(outcomes, lambda one: one.model.partition("/")[0]),
         _rows(outcomes, lambda one: one.model),
         jobs,
+        [
+            (event.at_s, f"{event.provider}/{event.model}", event.detail)
+            for event in sorted(replay.events, key=lambda event: event.at_s)
+            if event.kind == "breaker"
+        ],
         {word: words[word] for word in WORDS},
         dict(Counter(one.error for one in outcomes if one.error).most_common()),
         missing,

@@ -22,7 +22,7 @@ def paint_svg(series: Series, summary: Summary) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {2 * _PANEL + 160}"'
         ' role="img" font-family="sans-serif" font-size="12" fill="currentColor">',
-        "<title>How calls ended over time, and what each job was charged against its budget</title>",
+        "<title>How calls ended, and what each job was charged against its budget</title>",
         *_ended(series),
         *_jobs(summary),
         "</svg>",

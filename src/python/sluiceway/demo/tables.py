@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from sluiceway.demo.books import Audit
-from sluiceway.demo.summary import Row, Summary, dollars
+from sluiceway.demo.summary import WAITED_MS, Row, Summary, dollars
+
+EVENTS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def tables_of(summary: Summary, audit: Audit, jobs_max: int | None = None) -> li
         _costs("Cost by model", "model", summary.models),
         _jobs(jobs, note),
         _happened(summary),
+        *_breakers(summary),
         _books(summary, audit),
     ]
 
@@ -92,6 +95,7 @@ def _happened(summary: Summary) -> Table:
         ("cache hits", f"{result['cache_hits']:,}"),
         ("joined a call in flight", f"{result['cache_joined']:,}"),
         ("retries", f"{result['retries']:,}"),
+        ("waited for a limit", f"{result['waited_for_limits']:,}"),
         ("fallbacks", f"{result['fallbacks']:,}"),
         ("breakers opened, closed", f"{result['breaker_opened']}, {result['breaker_closed']}"),
         (
@@ -99,7 +103,18 @@ def _happened(summary: Summary) -> Table:
             " ".join(f"{result[f'p{p}_ms']:,.0f}" for p in (50, 90, 99)) + " ms",
         ),
     ]
-    return Table("What happened", ("calls", ""), tuple(rows))
+    note = f"waited: {WAITED_MS:.0f} ms or more before a completed call was sent"
+    return Table("What happened", ("what", "calls"), tuple(rows), note)
+
+
+def _breakers(summary: Summary) -> list[Table]:
+    events = summary.breaker_events
+    if not events:
+        return []
+    shown = events[:EVENTS_MAX]
+    note = f"{len(events) - len(shown):,} more" if len(events) > len(shown) else ""
+    rows = tuple((f"{at_s:.2f} s", name, what) for at_s, name, what in shown)
+    return [Table("Breaker events", ("after", "model", "now"), rows, note)]
 
 
 def _books(summary: Summary, audit: Audit) -> Table:

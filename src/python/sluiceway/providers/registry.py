@@ -14,8 +14,8 @@ Time: a few milliseconds, on the first gateway. Immutable: any thread.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sluiceway.errors import ConfigError
@@ -102,8 +102,9 @@ class Provider:
 @functools.cache
 def load_registry() -> dict[str, Provider]:
     """The shipped registry, by provider id."""
-    text = Path(__file__).with_name("registry.toml").read_text(encoding="utf-8")
-    return parse_registry(text)
+    path = os.path.join(os.path.dirname(__file__), "registry.toml")  # pathlib costs an import
+    with open(path, encoding="utf-8") as file:
+        return parse_registry(file.read())
 
 
 def parse_registry(text: str) -> dict[str, Provider]:

@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         )
         asyncio.run(_serve(server, options.exit_with_stdin))
-    except (SimulatorError, OSError) as error:
+    except (SimulatorError, OSError, OverflowError) as error:  # a port beyond 65535
         print(f"sluiceway.simulator: {error}", file=sys.stderr)
         return 2
     return 0

@@ -63,17 +63,22 @@ _BOUNDED = words(
 
 def encode_chat(facts: ChatFacts, prompt: Prompt, options: Options, stream: bool) -> Encoded:
     """The body of POST /chat/completions and its bounds; InvalidRequest for nonsense."""
-    bounds = Bounds(facts.base_allowance)
     messages: list[Any]
     if prompt.__class__ is str and prompt:
+        bounds = None
         messages = [{"role": "user", "content": prompt}]
     else:
+        bounds = Bounds(facts.base_allowance)
         messages = _messages(prompt, bounds)
     body: Body = {"model": facts.model, "messages": messages}
     maximum = choices = 0
-    tier = ""
+    tier = unbounded = ""
+    allowance = facts.base_allowance
     if options:
+        bounds = bounds or Bounds(allowance)
         choices, maximum, tier = _apply(facts, body, options, bounds)
+    if bounds is not None:
+        allowance, unbounded = bounds.allowance, bounds.unbounded
     body[facts.max_output_field] = maximum = maximum or facts.max_output_default
     if facts.pinned_tier and "service_tier" not in body:
         body["service_tier"] = facts.pinned_tier
@@ -82,8 +87,8 @@ def encode_chat(facts: ChatFacts, prompt: Prompt, options: Options, stream: bool
             raise InvalidRequest("n above 1 cannot be streamed: the answers would mix; use gw.chat")
         body["stream"] = True
         body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
-    allowance = bounds.allowance + facts.per_message * len(messages)
-    return Encoded(body, maximum * (choices or 1), allowance, (), tier, bounds.unbounded)
+    allowance += facts.per_message * len(messages)
+    return Encoded(body, maximum * (choices or 1), allowance, (), tier, unbounded)
 
 
 def _messages(prompt: object, bounds: Bounds) -> list[Any]:

@@ -1,0 +1,518 @@
+"""The crossing to asyncio: awaiting calls from tasks of asyncio's and uvloop's loops.
+
+An awaitable of the core is resumed by a reader callback of the loop, not by a Future. These tests
+hold it to what a task may expect of a future: results, cancellation, time-outs, contexts, errors
+of others, and the loop's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from sluiceway import _core
+from tests.python.core.kit import WAIT_S, Bench
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+SLOW = "latency_ms=60000"
+
+
+def run_with_asyncio(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(main, WAIT_S))
+
+
+def run_in_debug_mode(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(main, WAIT_S), debug=True)
+
+
+def run_with_python_tasks(main: Coroutine[Any, Any, Any]) -> Any:
+    """Tasks written in Python: another reader of the future protocol."""
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **words: Any) -> Any:
+        # asyncio.tasks._PyTask is CPython's own fallback.
+        return asyncio.tasks._PyTask(coroutine, loop=loop, **words)  # type: ignore[attr-defined]
+
+    async def outer() -> Any:
+        asyncio.get_running_loop().set_task_factory(factory)
+        return await asyncio.wait_for(main, WAIT_S)
+
+    return asyncio.run(outer())
+
+
+def run_with_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        main.close()
+        pytest.skip("uvloop is not installed")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(asyncio.wait_for(main, WAIT_S))
+
+
+def run_with_eager_tasks(main: Coroutine[Any, Any, Any]) -> Any:
+    if sys.version_info < (3, 12):
+        main.close()
+        pytest.skip("eager tasks came with Python 3.12")
+
+    async def outer() -> Any:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+        return await asyncio.wait_for(main, WAIT_S)
+
+    return asyncio.run(outer())
+
+
+RUNNERS = [
+    run_with_asyncio,
+    run_in_debug_mode,
+    run_with_python_tasks,
+    run_with_uvloop,
+    run_with_eager_tasks,
+]
+
+
+@pytest.fixture(params=RUNNERS, ids=lambda runner: runner.__name__.removeprefix("run_"))
+def run(request: pytest.FixtureRequest) -> Run:
+    """asyncio.run over every kind of loop and task; nothing here may take WAIT_S."""
+    runner: Run = request.param
+    return runner
+
+
+def test_await_gives_the_call(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        call = bench.submit(route, "latency_ms=5")
+        assert not call.done
+        assert await call is call
+        assert call.done
+        assert call.ok
+        assert await call is call  # done already: no waiting
+        again = bench.run(route)
+        assert await again is again
+
+    run(main())
+
+
+def test_gather(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(bench.submit(route) for _ in range(600)))
+
+    calls = run(main())
+    assert len({call.call_id for call in calls}) == 600
+    assert all(call.ok for call in calls)
+    assert bench.executed() == 600
+
+
+def test_many_tasks_with_several_awaits_each(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def worker() -> int:
+        done = 0
+        for _ in range(5):
+            done += (await bench.submit(route)).ok
+        return done
+
+    async def main() -> int:
+        return sum(await asyncio.gather(*(worker() for _ in range(60))))
+
+    assert run(main()) == 300
+
+
+def test_several_tasks_await_one_call(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def wait_for(call: Any) -> Any:
+        return await call
+
+    async def main() -> None:
+        call = bench.submit(route, "latency_ms=20")
+        assert await asyncio.gather(*(wait_for(call) for _ in range(5))) == [call] * 5
+        assert bench.executions(call) == 1
+
+    run(main())
+
+
+def test_one_of_several_waiting_tasks_is_cancelled(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def wait_for(call: Any) -> str:
+        await call
+        return str(call.error_kind)
+
+    async def main() -> None:
+        call = bench.submit(route, SLOW)
+        tasks = [asyncio.create_task(wait_for(call)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        tasks[1].cancel()
+        ends = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+        # A task's cancellation cancels the call; the other tasks learn it as the call's end.
+        assert ends[0] == ends[2] == "cancelled"
+        assert isinstance(ends[1], asyncio.CancelledError)
+
+    run(main())
+
+
+def test_two_kinds_of_waiters_on_one_stream(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def whole(call: Any) -> bool:
+        await call
+        return bool(call.done)
+
+    async def main() -> None:
+        call = bench.submit(route, "output_tokens=20 token_ms=2", stream=True)
+        task = asyncio.create_task(whole(call))
+        await asyncio.sleep(0)
+        text = ""
+        while deltas := await call.next_events():
+            text += "".join(delta.text for delta in deltas)
+        assert await asyncio.wait_for(task, 5) is True
+        assert text == call.text
+
+    run(main())
+
+
+def test_stream(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        call = bench.submit(route, "output_tokens=40 token_ms=1", stream=True)
+        texts: list[str] = []
+        while deltas := await call.next_events():
+            texts += [delta.text for delta in deltas]
+        assert await call.next_events() == []
+        assert call.ok
+        assert "".join(texts) == call.text
+        assert call.usage["output"] == 40
+
+    run(main())
+
+
+def test_cancel_before_the_first_step(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def wait_for(call: Any) -> Any:
+        return await call
+
+    async def main() -> None:
+        call = bench.submit(route)
+        task = asyncio.create_task(wait_for(call))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await call  # no task waited for it: it goes on
+
+    run(main())
+
+
+def test_cancel_while_waiting(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        call = bench.submit(route, SLOW)
+
+        async def wait() -> None:
+            await call
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0.02)
+        assert task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert task.cancelled()
+        assert caught.value.args in ((), ("enough",))
+        await call
+        assert call.error_kind == "cancelled"
+        assert call.outcome == "in_doubt"  # it had been sent
+        assert call.held_nanousd == call.ceiling_nanousd > 0
+
+    run(main())
+    bench.check_money()
+
+
+def test_cancel_after_the_end(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        call = bench.submit(route)
+
+        async def wait() -> bool:
+            await call
+            return True
+
+        task = asyncio.create_task(wait())
+        assert await task
+        assert not task.cancel()
+        assert not call.cancel()
+        assert call.ok
+
+    run(main())
+
+
+def test_a_task_may_refuse_its_cancellation(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def stubborn() -> bool:
+        try:
+            await bench.submit(route, SLOW)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+        return bool((await bench.submit(route)).ok)
+
+    async def main() -> None:
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(0.02)
+        task.cancel()
+        assert await task
+
+    run(main())
+
+
+def test_timeout_and_wait_for(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        late = bench.submit(route, SLOW)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await late
+        await late
+        assert late.error_kind == "cancelled"
+        later = bench.submit(route, SLOW)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(later, 0.02)
+        await later
+        assert later.error_kind == "cancelled"
+        async with asyncio.timeout(WAIT_S):
+            assert (await bench.submit(route)).ok
+        assert (await asyncio.wait_for(bench.submit(route), WAIT_S)).ok
+
+    run(main())
+
+
+def test_shield(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        call = bench.submit(route, "latency_ms=100")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(call), 0.01)
+        await call
+        assert call.ok
+
+    run(main())
+
+
+def test_wait_and_as_completed(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        calls = [bench.submit(route, f"latency_ms={ms}") for ms in (60, 0, 30)]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        assert calls[0] not in {task.result() for task in done}
+        order = [await one for one in asyncio.as_completed(tasks)]
+        assert sorted(map(id, order)) == sorted(map(id, calls))
+        assert order[-1] is calls[0]
+        assert len(done) + len(pending) == 3
+
+    run(main())
+
+
+def test_task_group_cancels_its_siblings(run: Run, bench: Bench) -> None:
+    route = bench.route()
+    calls: list[Any] = []
+
+    async def wait() -> None:
+        calls.append(bench.submit(route, SLOW))
+        await calls[-1]
+
+    async def fail() -> None:
+        await bench.submit(route)
+        raise ValueError("the group's error")
+
+    async def main() -> None:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(wait())
+                group.create_task(fail())
+        assert caught.group_contains(ValueError)
+        for call in calls:
+            await call
+            assert call.error_kind == "cancelled"
+
+    run(main())
+
+
+def test_each_task_resumes_in_its_own_context(run: Run, bench: Bench) -> None:
+    route = bench.route()
+    name: contextvars.ContextVar[int] = contextvars.ContextVar("name", default=-1)
+
+    async def worker(number: int) -> None:
+        name.set(number)
+        for _ in range(3):
+            await bench.submit(route)
+            assert name.get() == number
+            name.set(number)
+
+    async def main() -> None:
+        name.set(1000)
+        await asyncio.gather(*(worker(number) for number in range(50)))
+        assert name.get() == 1000
+
+    run(main())
+    assert name.get() == -1
+
+
+def test_an_error_in_one_task_leaves_the_others_of_its_drain(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def worker(number: int) -> int:
+        await bench.submit(route)
+        if number % 3 == 0:
+            raise ValueError(str(number))
+        return number
+
+    async def main() -> None:
+        ends = await asyncio.gather(*map(worker, range(90)), return_exceptions=True)
+        for number, end in enumerate(ends):
+            if number % 3:
+                assert end == number
+            else:
+                assert isinstance(end, ValueError)
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_keyboard_interrupt_and_exit_leave_the_loop(
+    error: type[BaseException], bench: Bench
+) -> None:
+    route = bench.route()
+    others: list[Any] = []
+
+    async def other() -> None:
+        others.append(await bench.submit(route))
+
+    async def stop() -> None:
+        await bench.submit(route)
+        raise error("stop")
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(other()) for _ in range(20)]
+        await asyncio.gather(stop(), *tasks)
+
+    with pytest.raises(error):
+        run_with_asyncio(main())
+    assert bench.run(route).ok
+    assert run_with_asyncio(awaited(bench, route)).ok
+
+
+async def awaited(bench: Bench, route: Any) -> Any:
+    return await bench.submit(route)
+
+
+def test_one_loop_after_another(run: Run, bench: Bench) -> None:
+    route = bench.route()
+    for _ in range(5):
+        assert run(awaited(bench, route)).ok
+
+
+def test_two_loops_in_two_threads(run: Run, bench: Bench) -> None:
+    route = bench.route()
+    ends: list[list[Any]] = []
+    errors: list[BaseException] = []
+
+    async def main() -> list[Any]:
+        calls: list[Any] = []
+        for _ in range(10):
+            calls += await asyncio.gather(*(bench.submit(route) for _ in range(20)))
+        return calls
+
+    def work() -> None:
+        try:
+            ends.append(run(main()))
+        except BaseException as error:  # noqa: BLE001 - handed to the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    if errors:
+        raise errors[0]
+    assert [len(calls) for calls in ends] == [200, 200]
+    assert all(call.ok for calls in ends for call in calls)
+
+
+def test_two_loops_await_one_call(bench: Bench) -> None:
+    route = bench.route()
+    call = bench.submit(route, "latency_ms=100")
+    seen: list[bool] = []
+
+    async def main() -> None:
+        await asyncio.wait_for(call, 5)
+        seen.append(call.ok)
+
+    def work() -> None:
+        try:
+            asyncio.run(main())
+        except TimeoutError:
+            seen.append(False)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert seen == [True, True]
+
+
+def test_a_thread_and_a_task_wait_for_one_call(run: Run, bench: Bench) -> None:
+    route = bench.route()
+
+    async def main() -> None:
+        call = bench.submit(route, "latency_ms=30")
+        thread = threading.Thread(target=call.wait)
+        thread.start()
+        await call
+        await asyncio.to_thread(thread.join, WAIT_S)
+        assert not thread.is_alive()
+        assert call.ok
+
+    run(main())
+
+
+def test_outside_a_loop_the_error_says_what_to_do(bench: Bench) -> None:
+    call = bench.submit(bench.route(), "latency_ms=20")
+    waiting = call.__await__()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        next(waiting)
+    call.wait()
+    with pytest.raises(StopIteration) as end:
+        next(call.__await__())  # what is done needs no loop
+    assert end.value.value is call
+
+
+def test_awaitables_cannot_be_made_by_hand(bench: Bench) -> None:
+    call = bench.run(bench.route())
+    kind = type(call.__await__())
+    with pytest.raises(TypeError):
+        kind()
+    with pytest.raises(TypeError):
+        _core.Call()
+    with pytest.raises(TypeError):
+        _core.Delta()
