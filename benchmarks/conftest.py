@@ -79,7 +79,7 @@ def _machine(config: pytest.Config) -> str:
     core = _core.core_versions()
     text = (
         f"{cores} cores, {platform.system()} {platform.release()}, CPython"
-        f" {platform.python_version()}, libcurl {core['libcurl']}, compiler {core['compiler']};"
+        f" {platform.python_version()}, {core['libcurl'].split()[0]}, compiler {core['compiler']};"
         f" load {os.getloadavg()[0]:.1f}"
     )
     if made is not None:

@@ -163,7 +163,7 @@ def _package_breach(room: str, imported: str) -> list[str]:
     """The breach, if any, of `room` importing the module or folder `imported` of the package."""
     target = _room_of(imported)
     target_row = _row_of(target)
-    if target == room or (room, target) == ("cli", "demo"):
+    if target == room:
         return []
     if target_row is None and target not in PYTHON_BESIDE:
         return [f"'{target}' is not in the table of Python rooms"]

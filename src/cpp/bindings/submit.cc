@@ -282,7 +282,7 @@ PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, P
 PyMethodDef submit_method = {
     "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_fast)),
     METH_FASTCALL | METH_KEYWORDS,
-    "submit(route, body, *, ...) -> Call. Hands one call to the engine; see "
+    "Hands one call to the engine and returns it as a Call; the arguments stand in "
     "docs/internals/core.md."};
 
 py::list submit_many(EngineHost& host, const py::sequence& calls) {

@@ -36,7 +36,6 @@ Cork::~Cork() {
 
 Engine::Engine(EngineOptions options)
     : clock_(options.clock != nullptr ? options.clock : &SystemClock::instance()),
-      threaded_(options.threaded),
       own_random_(options.random == nullptr ? std::make_unique<SystemRandom>() : nullptr),
       random_(options.random != nullptr ? options.random : own_random_.get()),
       ids_(id_random_),
@@ -59,7 +58,10 @@ StatusOr<std::shared_ptr<Engine>> Engine::start(EngineOptions options) {
   }
   options.ledger.admit = &cost::admit;
   options.ledger.clock = engine->clock_;
-  options.ledger.threaded = options.threaded;
+  // A ledger in memory blocks on nothing: the engine's own thread writes it.
+  engine->pumps_ledger_ = !options.threaded || options.ledger.path == ":memory:" ||
+                          options.ledger.durability == store::Durability::kMemory;
+  options.ledger.threaded = !engine->pumps_ledger_;
   auto ledger = store::open_ledger(options.ledger, engine.get());
   if (!ledger.ok()) return ledger.status();
   engine->ledger_ = *std::move(ledger);
@@ -155,14 +157,19 @@ bool Engine::inbox_waits() {
   return !inbox_.empty() || !verdicts_.empty();
 }
 
+void Engine::pump_ledger() {
+  if (!pumps_ledger_) return;
+  while (ledger_->pump()) take_inbox();
+}
+
 void Engine::turn(std::int64_t timeout_ns) {
   counters_.turns.fetch_add(1, std::memory_order_relaxed);
   dispatcher_->begin_turn();
   const std::int64_t now = dispatcher_->now_ns();
   take_inbox();
-  while (!threaded_ && ledger_->pump()) take_inbox();
+  pump_ledger();
   dispatcher_->run_due();
-  while (!threaded_ && ledger_->pump()) take_inbox();
+  pump_ledger();
   if (now >= next_share_ns_) {
     dispatcher_->share_limits(ledger_->live_engines());
     next_share_ns_ = now + kShareIntervalNs;
@@ -181,6 +188,7 @@ void Engine::turn(std::int64_t timeout_ns) {
   dispatcher_->sleep();
   transport_->poll(wait);
   asleep_.store(false);
+  pump_ledger();
   // What the sinks completed is told at once.
   dispatcher_->flush_ports();
 }

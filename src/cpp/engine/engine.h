@@ -103,11 +103,12 @@ class Engine final : public store::VerdictSink {
   void run();
   bool take_inbox();
   bool inbox_waits();
+  void pump_ledger();
   bool put(Command command);  // false: closing
   void wake_if_asleep();
 
   Clock* clock_;
-  const bool threaded_;
+  bool pumps_ledger_ = false;  // the ledger has no thread: this one writes it
   std::unique_ptr<Random> own_random_;
   Random* random_;
   SystemRandom id_random_;

@@ -1,6 +1,9 @@
 // Queue and writer thread: see core.h.
 #include "store/core.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -122,6 +125,7 @@ void LedgerCore::finish(Client& client, Finish&& finish) {
 Status LedgerCore::run(std::function<Status(BatchWriter&)> work) {
   if (forked()) return absl::FailedPreconditionError("the ledger belongs to the parent process");
   if (!options_.threaded || std::this_thread::get_id() == thread_.get_id()) {
+    const std::unique_lock<std::mutex> turn = own_turn();
     Status status;
     {
       const std::lock_guard<std::mutex> lock(commit_mutex_);
@@ -208,12 +212,23 @@ bool LedgerCore::wait_for_work() {
 }
 
 void LedgerCore::loop() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are for the interpreter's threads
+  pthread_setname_np(pthread_self(), "sluiceway-books");
   while (wait_for_work()) turn();
 }
 
 bool LedgerCore::pump() {
   if (forked()) return false;
+  const std::unique_lock<std::mutex> turn_lock = own_turn();
   return turn();
+}
+
+// Without a writer thread, whoever calls is the writer, one at a time.
+std::unique_lock<std::mutex> LedgerCore::own_turn() {
+  return options_.threaded ? std::unique_lock<std::mutex>()
+                           : std::unique_lock<std::mutex>(turn_mutex_);
 }
 
 // Moves what is pending over to the writer. True: something other than commands is there.

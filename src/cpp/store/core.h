@@ -63,6 +63,9 @@ class LedgerCore {
   void abandon_in_child();
 
  private:
+  std::unique_lock<std::mutex> own_turn();
+  std::mutex turn_mutex_;  // without a writer thread: taken before every other
+
   struct Command {
     std::function<Status(BatchWriter&)> run;
     Status status;

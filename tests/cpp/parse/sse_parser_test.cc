@@ -137,7 +137,7 @@ TEST(SseParser, FieldsByTheRules) {
   expect_events("id:1\ndata:a\n\ndata:b\n\nid\ndata:c\n\n",
                 {{"message", "a", "1"}, {"message", "b", "1"}, {"message", "c", ""}});
   expect_events("id:7\n\ndata:a\n\n", {{"message", "a", "7"}});
-  expect_events(std::string_view("id:1\nid:2\0\ndata:a\n\n", 20), {{"message", "a", "1"}});
+  expect_events(std::string_view("id:1\nid:2\0\ndata:a\n\n", 19), {{"message", "a", "1"}});
   expect_events("\n\n\n", {});
   expect_events("", {});
 }

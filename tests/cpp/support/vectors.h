@@ -44,8 +44,8 @@ inline std::uint64_t seed() {
 
 }  // namespace sluiceway::testing
 
-#define SLUICEWAY_VECTORS(variable, name)                                              \
-  const auto variable = ::sluiceway::testing::shared_folder() / "data/vectors" / name; \
-  if (!std::filesystem::exists(variable))                                              \
-  GTEST_SKIP() << "published vectors are not here: " << name                           \
+#define SLUICEWAY_VECTORS(variable, name)                                                \
+  const auto variable = ::sluiceway::testing::shared_folder() / "data/vectors" / (name); \
+  if (!std::filesystem::exists(variable))                                                \
+  GTEST_SKIP() << "published vectors are not here: " << (name)                           \
                << " (set SLUICEWAY_SHARED to the folder that has data/vectors)"

@@ -13,6 +13,8 @@ output token. With the simulator's defaults an answer has 16 output tokens.
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,14 @@ def chat(prompt: str = "hello", *, stream: bool = False) -> dict[str, Any]:
 def ceiling_nanousd(body: dict[str, Any]) -> int:
     """The ceiling by hand: every byte of the body a prompt token, and the whole output."""
     return len(_core.json_bytes(body)) * INPUT_NANOUSD + MAX_OUTPUT * OUTPUT_NANOUSD
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Polls what only another thread or process can bring about; fails after WAIT_S."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.002)
 
 
 class Bench:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 import sluiceway
-from tests.python.core.kit import WAIT_S, Bench, chat, spec
+from tests.python.core.kit import WAIT_S, Bench, chat, spec, wait_until
 
 AWAITS = 10_000
 SLOW = "latency_ms=60000"
@@ -118,9 +119,7 @@ def close_with_a_call_pending(bench: Bench, settings: str) -> weakref.ref[Any]:
 
 def test_a_loop_closed_with_a_call_pending(bench: Bench) -> None:
     close_with_a_call_pending(bench, "latency_ms=60")
-    deadline = time.monotonic() + WAIT_S
-    while bench.engine.stats()["completed"] == 0 and time.monotonic() < deadline:
-        time.sleep(0.005)  # the call ends, and rings for a loop that is gone
+    wait_until(lambda: bench.engine.stats()["completed"] == 1)
     assert bench.run(bench.route()).ok
     bench.check_money()
 
@@ -138,10 +137,7 @@ def test_a_loop_closed_with_a_call_pending_is_freed(bench: Bench) -> None:
 def test_a_dropped_call_is_cancelled(bench: Bench) -> None:
     bench.submit(bench.route(), SLOW)
     gc.collect()
-    deadline = time.monotonic() + WAIT_S
-    while bench.engine.stats()["completed"] == 0 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert bench.engine.stats()["completed"] == 1
+    wait_until(lambda: bench.engine.stats()["completed"] == 1)
 
 
 def test_event_callbacks_run_in_the_loop_and_may_fail(
@@ -170,9 +166,10 @@ def test_event_callbacks_run_in_the_loop_and_may_fail(
 
 
 SCRIPT = """
-import asyncio, json, sys
+import json, sys
 from sluiceway import _core
 assert "asyncio" not in sys.modules, "importing the core imported asyncio"
+import asyncio
 spec, body = json.loads(sys.stdin.read())
 spec["sheet"]["rows"][0]["factor"] = tuple(spec["sheet"]["rows"][0]["factor"])
 engine = _core.Engine({"durability": "memory"})
@@ -198,8 +195,6 @@ print("fine")
 
 @pytest.mark.parametrize("ending", ["close", "leave"])
 def test_debug_mode_in_a_process_of_its_own(ending: str, bench: Bench) -> None:
-    import json
-
     given = json.dumps([spec(bench.simulator), chat()])
     environment = os.environ | {
         "PYTHONASYNCIODEBUG": "1",

@@ -271,7 +271,7 @@ class H2Connection(Connection):
             self._transport.write(data)
 
     def _close_if_quiet(self) -> None:
-        if self._close_when_quiet and not self._streams:
+        if self._close_when_quiet and not self._streams and not self._corked:
             self._close()
 
     def _close(self) -> None:
