@@ -1,4 +1,4 @@
-"""Fills in what pybind11-stubgen cannot know about the compiled module: element types, C-API members.
+"""Fills in what pybind11-stubgen cannot know of the compiled module: element types, members.
 
 Usage: stub_types.py FILE, which is changed in place. Every rule has to find its text, so that a
 changed binding is noticed here and not by a user's type checker.

@@ -173,9 +173,10 @@ def _of_holds(books: Books) -> list[str]:
         if not hold["in_doubt"]:
             problems.append(f"hold {call_id} is not in doubt although no process is left")
     in_doubt = {key for key, call in books.calls.items() if call.state == "in_doubt"}
-    for call_id in in_doubt ^ held.keys():
-        problems.append(f"call {call_id} is in doubt in the holds or in the entries, not in both")
-    return problems
+    return problems + [
+        f"call {call_id} is in doubt in the holds or in the entries, not in both"
+        for call_id in sorted(in_doubt ^ held.keys())
+    ]
 
 
 def _of_scope(scope: str, limit: int, billed: int, books: Books) -> list[str]:

@@ -1,4 +1,4 @@
-"""Several processes share one budget, without a crash: the bill stops at the limit, shares are fair.
+"""Several processes share one budget, without a crash: the bill stops at the limit, fairly shared.
 
 Three workers hammer one scope whose limit buys about half of what they ask for. Counted at the
 simulator: the bill never passes the limit and comes close to it, and no worker is starved while

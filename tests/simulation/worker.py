@@ -44,7 +44,7 @@ def gateway_config(ledger: str, durability: str) -> dict[str, Any]:
     return {
         "ledger": {"path": ledger, "durability": durability},
         "retries": dict.fromkeys(PROVIDERS, retry),
-        "breakers": dict.fromkeys(PROVIDERS, {"enabled": False}),
+        "breakers": {provider: {"enabled": False} for provider in PROVIDERS},
     }
 
 

@@ -56,7 +56,8 @@ std::int64_t now_ms() {
 std::string chat_completion() {
   std::string text;
   for (int i = 0; i < 18; ++i) text += "Hello! How can I assist you today? ";
-  return R"({"id":"chatcmpl-bench","object":"chat.completion","created":1741569952,"model":"gpt-4.1",)"
+  return R"({"id":"chatcmpl-bench","object":"chat.completion","created":1741569952,)"
+         R"("model":"gpt-4.1",)"
          R"("choices":[{"index":0,"message":{"role":"assistant","content":")" +
          text +
          R"(","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],)"

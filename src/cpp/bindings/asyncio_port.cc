@@ -22,17 +22,16 @@ enum class Phase : std::uint8_t { kNew, kWaiting, kReady, kCancelled };
 struct Awaitable {
   PyObject_HEAD Awaited* awaited;
   PyObject* value;     // what the await gives; for deltas made when it ends
-  PyObject* loop;      // while waiting
   PyObject* callback;  // the task's wake-up
   PyObject* context;   // the task's context
   PyObject* message;   // of the cancellation
-  std::shared_ptr<LoopPort>* port;
+  LoopPort* port;      // while it stands in the port's `waiting`
   Phase phase;
   bool blocking;
 };
 
 PyTypeObject* awaitable_type = nullptr;
-PyObject* ports_by_loop = nullptr;  // weakref.WeakKeyDictionary: loop -> _LoopPort
+PyObject* ports_by_loop = nullptr;  // weakref.WeakKeyDictionary: loop -> weak _LoopPort
 PyObject* running_loop = nullptr;   // asyncio.events._get_running_loop
 PyObject* cancelled_error = nullptr;
 std::vector<std::weak_ptr<LoopPort>>& all_ports() {
@@ -40,31 +39,43 @@ std::vector<std::weak_ptr<LoopPort>>& all_ports() {
   return *ports;
 }
 
+// The loop's own reference to its port; made once, never copied.
 struct PortHandle {
   std::shared_ptr<LoopPort> port;
+  explicit PortHandle(std::shared_ptr<LoopPort> its_port) : port(std::move(its_port)) {}
   ~PortHandle();
+  PortHandle(const PortHandle&) = delete;
+  PortHandle& operator=(const PortHandle&) = delete;
 };
 
 Awaitable* as_awaitable(PyObject* object) { return reinterpret_cast<Awaitable*>(object); }
 
+// Takes it out of its port's list. The call may still announce itself to the port: nobody is found
+// then.
 void forget_waiter(Awaitable* self) {
-  if (self->port == nullptr) return;
-  auto& waiting = (*self->port)->waiting;
-  const auto [from, to] = waiting.equal_range(self->awaited->call.get());
+  LoopPort* port = std::exchange(self->port, nullptr);
+  if (port == nullptr) return;
+  const auto [from, to] = port->waiting.equal_range(self->awaited->call.get());
   for (auto it = from; it != to; ++it) {
     if (it->second != reinterpret_cast<PyObject*>(self)) continue;
-    waiting.erase(it);
-    self->awaited->call->detach();
+    port->waiting.erase(it);
     Py_DECREF(self);
-    break;
+    return;
   }
-  delete std::exchange(self->port, nullptr);
+}
+
+// Nobody can be resumed any more: the loop is gone or closed.
+void release_waiters(LoopPort& port) {
+  const auto waiting = std::exchange(port.waiting, {});
+  for (const auto& [call, object] : waiting) {
+    as_awaitable(object)->port = nullptr;
+    Py_DECREF(object);
+  }
 }
 
 void drop_task(Awaitable* self) {
   Py_CLEAR(self->callback);
   Py_CLEAR(self->context);
-  Py_CLEAR(self->loop);
 }
 
 // Calls the task's wake-up inside the task's context. False: KeyboardInterrupt or SystemExit is
@@ -72,7 +83,6 @@ void drop_task(Awaitable* self) {
 bool resume(Awaitable* self) {
   PyObject* callback = std::exchange(self->callback, nullptr);
   PyObject* context = std::exchange(self->context, nullptr);
-  Py_CLEAR(self->loop);
   if (callback == nullptr) {
     Py_XDECREF(context);
     return true;
@@ -101,27 +111,46 @@ bool resume(Awaitable* self) {
   return ok;
 }
 
-bool drain(LoopPort& port) {
-  auto calls = port.take();
+// Resumes who waited for this call and can take something now. False: see resume().
+bool serve(LoopPort& port, const engine::Call& call, std::vector<PyObject*>& ready) {
+  ready.clear();
+  const bool done = call.done();
+  const auto [from, to] = port.waiting.equal_range(&call);
+  for (auto it = from; it != to;) {
+    if (!done && !as_awaitable(it->second)->awaited->for_deltas) {
+      ++it;  // waits for the end
+      continue;
+    }
+    ready.push_back(it->second);
+    it = port.waiting.erase(it);
+  }
+  bool ok = true;
+  for (PyObject* object : ready) {
+    Awaitable* self = as_awaitable(object);
+    self->port = nullptr;
+    self->phase = Phase::kReady;
+    ok = resume(self) && ok;
+    Py_DECREF(object);
+  }
+  return ok;
+}
+
+// The port whose drain is running on this thread: what its tasks await next needs no look-up.
+thread_local std::shared_ptr<LoopPort>* draining = nullptr;
+
+bool drain(std::shared_ptr<LoopPort> port) {
+  auto calls = port->take();
   bool ok = true;
   {
     const engine::Cork cork;
+    auto* outer = std::exchange(draining, &port);
+    std::vector<PyObject*> ready;
     std::size_t done = 0;
     for (; done < calls.size() && done < kBatchMax && ok; ++done) {
-      const engine::Call* call = calls[done].get();
-      const auto [from, to] = port.waiting.equal_range(call);
-      std::vector<PyObject*> ready;
-      for (auto it = from; it != to; ++it) ready.push_back(it->second);
-      port.waiting.erase(from, to);
-      for (PyObject* object : ready) {
-        Awaitable* self = as_awaitable(object);
-        delete std::exchange(self->port, nullptr);
-        self->phase = Phase::kReady;
-        ok = resume(self) && ok;
-        Py_DECREF(object);
-      }
+      ok = serve(*port, *calls[done], ready);
     }
-    if (done < calls.size()) port.put_back(std::move(calls), done);
+    draining = outer;
+    if (done < calls.size()) port->put_back(std::move(calls), done);
   }
   if (ok && after_drain) after_drain();
   return ok;
@@ -129,18 +158,23 @@ bool drain(LoopPort& port) {
 
 // The running loop's port, made on first use.
 std::shared_ptr<LoopPort> port_of(PyObject* loop) {
-  PyObject* found = PyObject_GetItem(ports_by_loop, loop);
-  if (found != nullptr) {
-    auto port = py::reinterpret_steal<py::object>(found).cast<PortHandle&>().port;
-    return port;
+  const auto found = py::reinterpret_steal<py::object>(PyObject_GetItem(ports_by_loop, loop));
+  if (found) {
+    const py::object handle = found();  // a weak reference: the open loop holds the handle
+    if (!handle.is_none()) return handle.cast<PortHandle&>().port;
+    PyErr_SetString(PyExc_KeyError, "closed");
   }
   if (!PyErr_ExceptionMatches(PyExc_KeyError)) throw py::error_already_set();
   PyErr_Clear();
   auto port = std::make_shared<LoopPort>();
   if (port->fd() < 0) throw std::runtime_error("no descriptors left for the event loop's bell");
-  py::object handle = py::cast(PortHandle{port});
+  port->loop_ref = PyWeakref_NewRef(loop, nullptr);
+  if (port->loop_ref == nullptr) throw py::error_already_set();
+  py::object handle = py::cast(std::make_unique<PortHandle>(port));
   py::handle(loop).attr("add_reader")(port->fd(), handle);
-  if (PyObject_SetItem(ports_by_loop, loop, handle.ptr()) < 0) throw py::error_already_set();
+  if (PyObject_SetItem(ports_by_loop, loop, py::weakref(handle).ptr()) < 0) {
+    throw py::error_already_set();
+  }
   all_ports().push_back(port);
   return port;
 }
@@ -171,18 +205,21 @@ PyObject* next_step(Awaitable* self) {
   }
   auto& call = *self->awaited->call;
   if (call.attach(nullptr, self->awaited->for_deltas)) return finish_wait(self);
-  PyObject* loop = PyObject_CallNoArgs(running_loop);
-  if (loop == nullptr) return nullptr;
-  if (loop == Py_None) {
-    Py_DECREF(loop);
-    PyErr_SetString(PyExc_RuntimeError,
-                    "no running event loop: await this inside asyncio, or use the blocking twin");
-    return nullptr;
+  std::shared_ptr<LoopPort> port;
+  if (draining != nullptr) {
+    port = *draining;
+  } else {
+    const auto loop = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(running_loop));
+    if (!loop) return nullptr;
+    if (loop.is_none()) {
+      PyErr_SetString(PyExc_RuntimeError,
+                      "no running event loop: await this inside asyncio, or use the blocking twin");
+      return nullptr;
+    }
+    port = port_of(loop.ptr());
   }
-  self->loop = loop;
-  auto port = port_of(loop);
   port->waiting.emplace(&call, Py_NewRef(reinterpret_cast<PyObject*>(self)));
-  self->port = new std::shared_ptr<LoopPort>(port);
+  self->port = port.get();
   if (call.attach(port, self->awaited->for_deltas)) {
     forget_waiter(self);
     return finish_wait(self);
@@ -211,7 +248,6 @@ void awaitable_dealloc(PyObject* object) {
   if (self->awaited != nullptr) {
     // Dropped while waiting: nobody can take the answer any more.
     if (self->phase == Phase::kWaiting) self->awaited->engine->cancel(*self->awaited->call);
-    delete self->port;
     delete self->awaited;
   }
   drop_task(self);
@@ -226,7 +262,6 @@ int awaitable_traverse(PyObject* object, visitproc visit, void* arg) {
   Awaitable* self = as_awaitable(object);
   Py_VISIT(Py_TYPE(object));
   Py_VISIT(self->value);
-  Py_VISIT(self->loop);
   Py_VISIT(self->callback);
   Py_VISIT(self->context);
   Py_VISIT(self->message);
@@ -274,12 +309,14 @@ PyObject* awaitable_cancel(PyObject* object, PyObject* const* args, Py_ssize_t c
   Py_XSETREF(self->message, given > 0 ? Py_NewRef(args[0]) : nullptr);
   self->phase = Phase::kCancelled;
   PyObject* keep = Py_NewRef(object);
+  const auto loop = py::reinterpret_steal<py::object>(
+      self->port == nullptr ? nullptr : self->port->new_loop_reference());
   forget_waiter(self);
   if (!self->awaited->for_deltas) self->awaited->engine->cancel(*self->awaited->call);
   PyObject* done = nullptr;
-  if (self->callback != nullptr) {
+  if (self->callback != nullptr && loop) {
     const py::object soon =
-        py::reinterpret_steal<py::object>(PyObject_GetAttrString(self->loop, "call_soon"));
+        py::reinterpret_steal<py::object>(PyObject_GetAttrString(loop.ptr(), "call_soon"));
     const py::object arguments =
         py::reinterpret_steal<py::object>(PyTuple_Pack(2, self->callback, object));
     const py::dict named;
@@ -315,8 +352,9 @@ PyObject* awaitable_cancelled(PyObject* object, PyObject*) {
 }
 
 PyObject* awaitable_loop(PyObject* object, PyObject*) {
-  PyObject* loop = as_awaitable(object)->loop;
-  return Py_NewRef(loop == nullptr ? Py_None : loop);
+  const LoopPort* port = as_awaitable(object)->port;
+  PyObject* loop = port == nullptr ? nullptr : port->new_loop_reference();
+  return loop == nullptr ? Py_NewRef(Py_None) : loop;
 }
 
 // None until a task waits: asyncio.isfuture() then takes it for a plain awaitable and wraps it.
@@ -372,15 +410,11 @@ PyType_Spec awaitable_spec = {
     "sluiceway._core._Awaitable", sizeof(Awaitable), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, awaitable_slots};
 
-// The loop is gone or closed: what waited on it can never be resumed.
 PortHandle::~PortHandle() {
-  if (!port || port.use_count() == 0) return;
-  auto waiting = std::exchange(port->waiting, {});
-  for (const auto& [call, object] : waiting) {
-    Awaitable* self = as_awaitable(object);
-    delete std::exchange(self->port, nullptr);
-    Py_DECREF(object);
-  }
+  if (!port) return;
+  release_waiters(*port);
+  port->close_fd();
+  Py_CLEAR(port->loop_ref);
 }
 
 }  // namespace
@@ -391,8 +425,7 @@ void init_asyncio_port(py::module_& module) {
   py::class_<PortHandle, std::unique_ptr<PortHandle>>(module, "_LoopPort",
                                                       "A loop's bell; the loop calls it.")
       .def("__call__", [](PortHandle& handle) {
-        const auto port = handle.port;
-        if (!drain(*port)) throw py::error_already_set();
+        if (!drain(handle.port)) throw py::error_already_set();
       });
 }
 
@@ -416,7 +449,7 @@ py::object make_awaitable(Awaited awaited, py::object value) {
   if (self == nullptr) throw py::error_already_set();
   self->awaited = new Awaited(std::move(awaited));
   self->value = value.release().ptr();
-  self->loop = self->callback = self->context = self->message = nullptr;
+  self->callback = self->context = self->message = nullptr;
   self->port = nullptr;
   self->phase = Phase::kNew;
   self->blocking = false;

@@ -79,6 +79,7 @@ void wait(PyCall& self, bool for_deltas) {
           "the call was made before this process was forked; it goes on in the parent");
   }
   bool ready = self.call->wait(0, for_deltas);
+  if (!ready) self.engine->uncork();  // inside a drain the engine may not have heard of it yet
   while (!ready) {
     {
       const ReleaseGil unlocked;

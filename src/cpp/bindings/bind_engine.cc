@@ -22,6 +22,9 @@ std::vector<http::Header> read_header_pairs(SpecReader& reader) {
   const py::object given = reader.get("headers");
   if (given.is_none()) return out;
   for (const py::handle item : given) {
+    if (!py::isinstance<py::tuple>(item) && !py::isinstance<py::list>(item)) {
+      reader.fail("headers", "holds (name, value) pairs of text");
+    }
     auto pair = item.cast<std::pair<std::string, std::string>>();
     out.push_back({std::move(pair.first), std::move(pair.second)});
   }
@@ -39,12 +42,11 @@ http::HttpVersion version_of(SpecReader& reader) {
 engine::RetryPolicy read_retry(const py::dict& dict, int* budget_percent) {
   SpecReader reader(dict, "retry");
   engine::RetryPolicy retry;
-  retry.attempts = static_cast<int>(reader.integer("attempts", 3));
-  if (retry.attempts < 1) reader.fail("attempts", "must be 1 or more");
+  retry.attempts = static_cast<int>(reader.integer("attempts", 3, 1, 100));
   retry.base_ns = reader.seconds_ns("base_s", 0.5);
   retry.throttle_base_ns = reader.seconds_ns("throttle_base_s", 1.0);
   retry.cap_ns = reader.seconds_ns("cap_s", 20.0);
-  *budget_percent = static_cast<int>(reader.integer("budget_percent", 20));
+  *budget_percent = static_cast<int>(reader.integer("budget_percent", 20, 0, 1'000));
   reader.finish();
   return retry;
 }
@@ -68,7 +70,7 @@ std::shared_ptr<const http::TlsConfig> read_tls(SpecReader& reader) {
   return slot;
 }
 
-std::unique_ptr<PyRoute> add_route(EngineHost&, const py::dict& spec) {
+std::unique_ptr<PyRoute> read_route(const py::dict& spec) {
   SpecReader reader(spec, "route");
   auto out = std::make_unique<PyRoute>();
   auto fixed = std::make_shared<engine::Route>();
@@ -100,11 +102,23 @@ std::unique_ptr<PyRoute> add_route(EngineHost&, const py::dict& spec) {
   if (out->parts.limited) out->parts.group = read_limits(limits);
   out->parts.breaker = read_breaker(reader.table("breaker"), &out->parts.breaker_enabled);
   fixed->retry = read_retry(reader.table("retry"), &out->parts.retry_budget_percent);
-  out->schema_version = std::to_string(reader.integer("schema_version", 1));
+  out->schema_version = std::to_string(reader.integer("schema_version", 1, 0, INT32_MAX));
   reader.get("default_cache_ttl_s");
   reader.finish();
   out->parts.fixed = std::move(fixed);
   return out;
+}
+
+std::unique_ptr<PyRoute> add_route(EngineHost&, const py::dict& spec) {
+  try {
+    return read_route(spec);
+  } catch (const py::cast_error&) {
+    raise("ConfigError", "a route's dialect, sheet or headers hold a value of the wrong type");
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_KeyError) && !error.matches(PyExc_TypeError)) throw;
+    raise("ConfigError",
+          std::string("a route's table lacks a key or holds a wrong type: ") + error.what());
+  }
 }
 
 py::dict balance_of(PyScope& scope) {
@@ -176,9 +190,10 @@ py::dict breaker_dict(EngineHost& host, const std::string& provider, const std::
   out["opened"] = snapshot.opened;
   out["refused"] = snapshot.refused;
   out["probes"] = snapshot.probes;
-  out["retry_in_s"] = snapshot.retry_at_ns == 0 || snapshot.retry_at_ns == INT64_MAX
-                          ? 0.0
-                          : static_cast<double>(snapshot.retry_at_ns - now) / 1e9;
+  out["retry_in_s"] =
+      snapshot.retry_at_ns == 0 || snapshot.retry_at_ns == INT64_MAX
+          ? 0.0
+          : static_cast<double>(std::max<std::int64_t>(snapshot.retry_at_ns - now, 0)) / 1e9;
   return out;
 }
 

@@ -14,9 +14,11 @@ std::int64_t now_ns() { return SystemClock::instance().monotonic_ns(); }
 
 // A rate per second as a whole number of units in a whole number of nanoseconds, to nine digits.
 limits::BucketConfig bucket_config(std::int64_t capacity, double rate_per_s) {
-  if (capacity < 1) raise("InvalidRequest", "capacity must be 1 or more");
-  if (!(rate_per_s > 0) || !std::isfinite(rate_per_s) || rate_per_s > 1e9) {
-    raise("InvalidRequest", "rate_per_s must be above 0 and at most 1e9");
+  if (capacity < 1 || capacity > limits::kUnitsMax) {
+    raise("InvalidRequest", "capacity must be between 1 and " + std::to_string(limits::kUnitsMax));
+  }
+  if (!(rate_per_s >= 1e-6) || rate_per_s > 1e9) {
+    raise("InvalidRequest", "rate_per_s must be between 0.000001 and 1e9");
   }
   std::int64_t period_ns = kNsPerSecond;
   double units = rate_per_s;
@@ -61,6 +63,10 @@ std::int64_t span_ns(const char* name, double seconds) {
 std::unique_ptr<Breaker> make_breaker(int failure_threshold, double recovery_timeout_s,
                                       int failure_percent, int window_calls_min, double window_s) {
   if (failure_threshold < 0) raise("InvalidRequest", "failure_threshold must be 0 (off) or more");
+  if (failure_percent < 0 || failure_percent > 100) {
+    raise("InvalidRequest", "failure_percent must be between 0 (off) and 100");
+  }
+  if (window_calls_min < 1) raise("InvalidRequest", "window_calls_min must be 1 or more");
   limits::BreakerConfig config;
   config.failure_threshold = failure_threshold;
   config.recovery_timeout_ns = span_ns("recovery_timeout_s", recovery_timeout_s);

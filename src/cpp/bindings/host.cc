@@ -21,11 +21,16 @@ EngineHost::EngineHost(const py::dict& options) {
   SpecReader reader(options, "engine");
   ledger_options_.path = reader.text("ledger_path", ":memory:");
   ledger_options_.durability = durability_by_name(reader.text("durability", "power"));
-  ledger_options_.queue_max = static_cast<std::size_t>(reader.integer("ledger_queue_max", 65'536));
+  ledger_options_.queue_max =
+      static_cast<std::size_t>(reader.integer("ledger_queue_max", 65'536, 1, 10'000'000));
   ledger_options_.post_in_doubt_after_ns = reader.seconds_ns("post_in_doubt_after_s", 604'800.0);
-  cache_bytes_max_ = static_cast<std::size_t>(reader.integer("cache_bytes_max", 64 << 20));
-  connections_max_ = static_cast<int>(reader.integer("connections_max", 1024));
+  cache_bytes_max_ = static_cast<std::size_t>(
+      reader.integer("cache_bytes_max", 64 << 20, 0, std::int64_t{1} << 40));
+  connections_max_ = static_cast<int>(reader.integer("connections_max", 1024, 1, 65'536));
   attempt_header_ = reader.text("send_attempt_header", "auto");
+  if (attempt_header_ != "auto" && attempt_header_ != "always" && attempt_header_ != "never") {
+    reader.fail("send_attempt_header", "is 'auto', 'always' or 'never'");
+  }
   reader.finish();
   all().push_back(this);
 }

@@ -17,7 +17,19 @@ LoopPort::~LoopPort() {
   // loop's handle releases its waiters first, in release_waiters of asyncio_port.cc).
 }
 
+PyObject* LoopPort::new_loop_reference() const {
+  if (loop_ref == nullptr) return nullptr;
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* loop = nullptr;
+  return PyWeakref_GetRef(loop_ref, &loop) == 1 ? loop : nullptr;
+#else
+  PyObject* loop = PyWeakref_GetObject(loop_ref);
+  return loop == nullptr || loop == Py_None ? nullptr : Py_NewRef(loop);
+#endif
+}
+
 void LoopPort::close_fd() {
+  const std::lock_guard<std::mutex> lock(mutex_);  // the engine may be ringing
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
@@ -33,8 +45,9 @@ void LoopPort::flush() {
 
 void LoopPort::ring() {
   const std::uint64_t one = 1;
-  if (::write(fd_, &one, sizeof one) < 0)
-    return;  // full (it rings already) or closed with its loop
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (fd_ < 0) return;                             // closed with its loop
+  if (::write(fd_, &one, sizeof one) < 0) return;  // full: it rings already
 }
 
 std::vector<std::shared_ptr<engine::Call>> LoopPort::take() {

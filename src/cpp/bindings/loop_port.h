@@ -36,6 +36,10 @@ class LoopPort final : public engine::Port {
   void ring();
   void close_fd();
 
+  // The loop, by weak reference: with the GIL. Null once it is gone.
+  PyObject* loop_ref = nullptr;
+  PyObject* new_loop_reference() const;
+
   // Who waits for which call: strong references, with the GIL, on the loop's thread.
   std::unordered_multimap<const engine::Call*, PyObject*> waiting;
 

@@ -30,7 +30,8 @@ std::string SpecReader::text(const char* key, std::string fallback) {
   return value.cast<std::string>();
 }
 
-std::int64_t SpecReader::integer(const char* key, std::int64_t fallback) {
+std::int64_t SpecReader::integer(const char* key, std::int64_t fallback, std::int64_t least,
+                                 std::int64_t most) {
   const py::object value = get(key);
   if (value.is_none()) return fallback;
   if (!py::isinstance<py::int_>(value) || py::isinstance<py::bool_>(value)) {
@@ -39,6 +40,9 @@ std::int64_t SpecReader::integer(const char* key, std::int64_t fallback) {
   int overflow = 0;
   const long long number = PyLong_AsLongLongAndOverflow(value.ptr(), &overflow);
   if (overflow != 0) fail(key, "is beyond 64 bits");
+  if (number < least || number > most) {
+    fail(key, "must be between " + std::to_string(least) + " and " + std::to_string(most));
+  }
   return number;
 }
 
@@ -246,6 +250,7 @@ limits::LimitGroupConfig read_limits(const py::dict& dict) {
   SpecReader reader(dict, "limits");
   limits::LimitGroupConfig config;
   const std::int64_t window_ns = reader.seconds_ns("window_s", 60.0);
+  if (window_ns == 0) reader.fail("window_s", "must be above 0");
   const auto read = [&](const char* key, const char* burst_key, Dimension dimension) {
     if (!reader.has(key)) {
       reader.get(burst_key);
@@ -263,9 +268,8 @@ limits::LimitGroupConfig read_limits(const py::dict& dict) {
   read("llm_tokens_per_minute", "burst_llm_tokens", Dimension::kTokens);
   read("characters_per_minute", "burst_characters", Dimension::kCharacters);
   read("quota_units_per_minute", "burst_quota_units", Dimension::kQuotaUnits);
-  config.concurrency = reader.integer("concurrency", 0);
-  if (config.concurrency < 0) reader.fail("concurrency", "must be 0 (none) or more");
-  config.queue_max = static_cast<std::size_t>(reader.integer("queue_max", 10'000));
+  config.concurrency = reader.integer("concurrency", 0, 0, INT32_MAX);
+  config.queue_max = static_cast<std::size_t>(reader.integer("queue_max", 10'000, 0, 131'072));
   reader.finish();
   return config;
 }
@@ -273,9 +277,9 @@ limits::LimitGroupConfig read_limits(const py::dict& dict) {
 limits::BreakerConfig read_breaker(const py::dict& dict, bool* enabled) {
   SpecReader reader(dict, "breaker");
   limits::BreakerConfig config;
-  config.failure_threshold = static_cast<int>(reader.integer("failure_threshold", 5));
-  config.failure_percent = static_cast<int>(reader.integer("failure_percent", 50));
-  config.window_calls_min = static_cast<int>(reader.integer("window_calls_min", 10));
+  config.failure_threshold = static_cast<int>(reader.integer("failure_threshold", 5, 0, 1'000'000));
+  config.failure_percent = static_cast<int>(reader.integer("failure_percent", 50, 0, 100));
+  config.window_calls_min = static_cast<int>(reader.integer("window_calls_min", 10, 1, 1'000'000));
   config.window_ns = reader.seconds_ns("window_s", 60.0);
   config.open_base_ns = reader.seconds_ns("open_base_s", 5.0);
   config.open_max_ns = reader.seconds_ns("open_max_s", 300.0);

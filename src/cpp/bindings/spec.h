@@ -29,7 +29,9 @@ class SpecReader {
   bool has(const char* key);        // present and not None
   py::object get(const char* key);  // None when absent
   std::string text(const char* key, std::string fallback = "");
-  std::int64_t integer(const char* key, std::int64_t fallback);
+  // Within [least, most].
+  std::int64_t integer(const char* key, std::int64_t fallback, std::int64_t least = INT64_MIN,
+                       std::int64_t most = INT64_MAX);
   bool flag(const char* key, bool fallback);
   // Seconds as float or int, to nanoseconds; >= 0.
   std::int64_t seconds_ns(const char* key, double fallback_s);

@@ -70,6 +70,7 @@ void place(Arguments& out, PyObject* name, PyObject* value) {
       return;
     }
   }
+  if (!PyUnicode_Check(name)) throw py::type_error("submit() takes arguments named by text");
   for (std::size_t i = 0; i < kNames; ++i) {
     if (PyUnicode_Compare(name, interned[i]) == 0) {
       out[i] = value;
@@ -79,10 +80,17 @@ void place(Arguments& out, PyObject* name, PyObject* value) {
   throw py::type_error("submit() has no argument " + py::repr(name).cast<std::string>());
 }
 
-std::int64_t integer_of(PyObject* value, std::int64_t fallback) {
+// A whole number of at least `least`: a negative bound would lower a ceiling below the truth.
+std::int64_t integer_of(const std::array<PyObject*, kNames>& given, Name name,
+                        std::int64_t fallback, std::int64_t least, std::int64_t most = INT64_MAX) {
+  PyObject* value = given[name];
   if (value == nullptr || value == Py_None) return fallback;
   const long long number = PyLong_AsLongLong(value);
   if (number == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  if (number < least || number > most) {
+    raise("InvalidRequest", std::string(kNameTexts[name]) + " must be between " +
+                                std::to_string(least) + " and " + std::to_string(most));
+  }
   return number;
 }
 
@@ -114,6 +122,8 @@ void read_scopes(PyObject* given, engine::CallRequest& request) {
   request.scopes.reserve(static_cast<std::size_t>(size));
   for (Py_ssize_t i = 0; i < size; ++i) {
     const py::handle item = PySequence_Fast_GET_ITEM(sequence.ptr(), i);
+    if (!py::isinstance<PyScope>(item))
+      throw py::type_error("scopes holds something that is no Scope");
     request.scopes.push_back(item.cast<PyScope&>().get());
   }
 }
@@ -121,8 +131,13 @@ void read_scopes(PyObject* given, engine::CallRequest& request) {
 void read_headers(PyObject* given, engine::CallRequest& request) {
   if (given == nullptr || given == Py_None) return;
   for (const py::handle item : py::handle(given)) {
-    const auto pair = item.cast<std::pair<std::string, std::string>>();
-    request.extra_headers.push_back({pair.first, pair.second});
+    const auto is_pair = [](py::handle h) {
+      return (PyTuple_Check(h.ptr()) || PyList_Check(h.ptr())) && py::len(h) == 2 &&
+             py::isinstance<py::str>(h[py::int_(0)]) && py::isinstance<py::str>(h[py::int_(1)]);
+    };
+    if (!is_pair(item)) throw py::type_error("extra_headers holds (name, value) pairs of text");
+    request.extra_headers.push_back(
+        {item[py::int_(0)].cast<std::string>(), item[py::int_(1)].cast<std::string>()});
     if (const Status status = http::check_header(request.extra_headers.back()); !status.ok()) {
       raise("InvalidRequest", to_std(status.message()));
     }
@@ -193,7 +208,11 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   const auto engine = host.engine();
   const engine::Route& fixed = *request.route;
   const std::int64_t now_ns = engine->clock().monotonic_ns();
-  request.stream = given[kStream] != nullptr && PyObject_IsTrue(given[kStream]) == 1;
+  if (given[kStream] != nullptr) {
+    const int truth = PyObject_IsTrue(given[kStream]);
+    if (truth < 0) throw py::error_already_set();
+    request.stream = truth != 0;
+  }
   request.tenant = view_of(given[kTenant], "default");
   request.tenant_number = host.tenant_number(request.tenant);
   request.labels = host.labels(route, request.tenant);
@@ -211,21 +230,26 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   write_request_body(body, request.body);
 
   BoundArguments bound;
-  bound.max_output_tokens = integer_of(given[kMaxOutputTokens], 0);
-  bound.prompt_allowance = integer_of(given[kPromptAllowance], 0);
+  bound.max_output_tokens = integer_of(given, kMaxOutputTokens, 0, 0);
+  bound.prompt_allowance = integer_of(given, kPromptAllowance, 0, 0);
   bound.reachable = given[kReachable] == nullptr ? 0 : buckets_of(given[kReachable]);
-  bound.expected_prompt_tokens = integer_of(given[kExpectedPrompt], 0);
-  bound.expected_output_tokens = integer_of(given[kExpectedOutput], 0);
+  bound.expected_prompt_tokens = integer_of(given, kExpectedPrompt, 0, 0);
+  bound.expected_output_tokens = integer_of(given, kExpectedOutput, 0, 0);
   bound.timeout_ns = span_of(given[kTimeout], kTimeout, 30 * kNsPerSecond);
   request.deadline_ns = saturating_add(now_ns, bound.timeout_ns);
   request.connect_timeout_ns = span_of(given[kConnectTimeout], kConnectTimeout, 10 * kNsPerSecond);
   request.read_timeout_ns = span_of(given[kReadTimeout], kReadTimeout, 0);
   request.pool_timeout_ns = span_of(given[kPoolTimeout], kPoolTimeout, 0);
   request.cache_ttl_ns = span_of(given[kCacheTtl], kCacheTtl, 0);
-  request.attempts = static_cast<int>(integer_of(given[kAttempts], 0));
-  request.priority =
-      static_cast<std::uint8_t>(std::clamp<std::int64_t>(integer_of(given[kPriority], 1), 0, 255));
-  if (view_of(given[kOnExceed], "refuse") == "wait") request.on_exceed = engine::OnExceed::kWait;
+  request.attempts = static_cast<int>(integer_of(given, kAttempts, 0, 0, 100));
+  request.priority = static_cast<std::uint8_t>(
+      std::clamp<std::int64_t>(integer_of(given, kPriority, 1, 1), 0, 255));
+  const std::string_view on_exceed = view_of(given[kOnExceed], "refuse");
+  if (on_exceed == "wait") {
+    request.on_exceed = engine::OnExceed::kWait;
+  } else if (on_exceed != "refuse") {
+    raise("InvalidRequest", "on_exceed is 'refuse' or 'wait' here");
+  }
 
   std::shared_ptr<engine::Call> call;
   if (request.cache_ttl_ns > 0 && !request.stream) {
@@ -240,11 +264,12 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
       ending.latency_ns = engine->clock().monotonic_ns() - now_ns;
       ending.answer = std::move(answer);
       call = std::make_shared<engine::Call>(std::move(request));
-      call->finish(std::move(ending));
+      std::vector<std::shared_ptr<engine::Port>> nobody;
+      call->finish(std::move(ending), nobody);
       return py::cast(std::make_unique<PyCall>(engine, shared, std::move(call)));
     }
   }
-  const std::int64_t cap = integer_of(given[kCap], -1);
+  const std::int64_t cap = integer_of(given, kCap, -1, -1);
   if (cap >= 0) {
     request.ceiling = cap;
   } else if (!fixed.free) {
@@ -271,6 +296,8 @@ PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, P
     return submit(py::handle(self).cast<EngineHost&>(), args[0], args[1], given).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
+  } catch (const py::cast_error& error) {
+    PyErr_SetString(PyExc_TypeError, "submit() was given a route or a value of the wrong type");
   } catch (const py::builtin_exception& error) {
     error.set_error();
   } catch (const std::exception& error) {
@@ -309,6 +336,8 @@ std::uint32_t buckets_of(py::handle names) {
   if (found != known->end()) return found->second;
   std::uint32_t mask = 0;
   for (const py::handle name : names) {
+    if (!py::isinstance<py::str>(name))
+      throw py::type_error("reachable_buckets holds names of buckets");
     const std::size_t index = bucket_index(name.cast<std::string>());
     if (index == kBucketCount)
       raise("ConfigError", "unknown usage bucket " + name.cast<std::string>());
@@ -325,6 +354,10 @@ cost::Quote quote_of(const engine::Route& route, std::size_t body_bytes,
   const std::string name = route.provider + "/" + route.model;
   if (!route.sheet) {
     raise("UnpricedOperation", name + " has no price: add a price row, or state max_cost_usd");
+  }
+  if (bound.max_output_tokens < 0 || bound.prompt_allowance < 0 ||
+      bound.expected_prompt_tokens < 0 || bound.expected_output_tokens < 0) {
+    raise("InvalidRequest", "a bound in tokens cannot be below 0");
   }
   cost::QuoteInput input;
   input.prompt_tokens_max =

@@ -24,39 +24,40 @@ void futex_wake_all(std::atomic<std::uint32_t>& word) {
 
 }  // namespace
 
-std::shared_ptr<Port> Call::announce_locked() {
+// Tells sleepers and listeners; who waits for the end stays listed until it comes.
+void Call::announce(bool for_end, std::vector<std::shared_ptr<Port>>& ports) {
   word_.fetch_add(1);
   if (sleepers_.load() != 0) futex_wake_all(word_);
-  return std::exchange(port_, nullptr);
-}
-
-std::shared_ptr<Port> Call::finish(Ending ending) {
-  std::shared_ptr<Port> port;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (done_.load(std::memory_order_relaxed)) return nullptr;
-    ending_ = std::move(ending);
-    done_.store(true, std::memory_order_release);
-    port = announce_locked();
-  }
-  if (port) port->push(shared_from_this());
-  return port;
-}
-
-std::shared_ptr<Port> Call::deliver(std::vector<Delta>& deltas, bool* over) {
-  std::shared_ptr<Port> port;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (auto& delta : deltas) {
-      delta_bytes_ += delta.text.size() + sizeof(Delta);
-      deltas_.push_back(std::move(delta));
+  std::size_t kept = 0;
+  for (auto& listener : listeners_) {
+    if (!for_end && !listener.for_deltas) {
+      listeners_[kept++] = std::move(listener);
+      continue;
     }
-    if (delta_bytes_ > kHighWaterBytes && !paused_) *over = paused_ = true;
-    if (wants_deltas_ || port_ == nullptr) port = announce_locked();
+    listener.port->push(shared_from_this());
+    ports.push_back(std::move(listener.port));
+  }
+  listeners_.resize(kept);
+}
+
+void Call::finish(Ending ending, std::vector<std::shared_ptr<Port>>& ports) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (done_.load(std::memory_order_relaxed)) return;
+  ending_ = std::move(ending);
+  done_.store(true, std::memory_order_release);
+  announce(true, ports);
+}
+
+void Call::deliver(std::vector<Delta>& deltas, bool* over,
+                   std::vector<std::shared_ptr<Port>>& ports) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto& delta : deltas) {
+    delta_bytes_ += delta.text.size() + sizeof(Delta);
+    deltas_.push_back(std::move(delta));
   }
   deltas.clear();
-  if (port) port->push(shared_from_this());
-  return port;
+  if (delta_bytes_ > kHighWaterBytes && !paused_) *over = paused_ = true;
+  announce(false, ports);
 }
 
 bool Call::wait(std::int64_t timeout_ns, bool for_deltas) {
@@ -74,18 +75,16 @@ bool Call::wait(std::int64_t timeout_ns, bool for_deltas) {
   return ready();
 }
 
-bool Call::attach(std::shared_ptr<Port> port, bool for_deltas) {
+bool Call::attach(const std::shared_ptr<Port>& port, bool for_deltas) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (done_.load(std::memory_order_relaxed)) return true;
   if (for_deltas && !deltas_.empty()) return true;
-  port_ = std::move(port);
-  wants_deltas_ = for_deltas;
+  if (!port) return false;
+  for (const auto& listener : listeners_) {
+    if (listener.port == port && listener.for_deltas == for_deltas) return false;
+  }
+  listeners_.push_back({port, for_deltas});
   return false;
-}
-
-void Call::detach() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  port_ = nullptr;
 }
 
 std::vector<Delta> Call::take(bool* resume) {

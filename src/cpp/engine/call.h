@@ -116,30 +116,33 @@ class Call : public std::enable_shared_from_this<Call> {
   bool done() const { return done_.load(std::memory_order_acquire); }
   const Ending& ending() const { return ending_; }
 
-  // --- The engine's side.
-  // Publishes the end. The port that is to be flushed, or null.
-  std::shared_ptr<Port> finish(Ending ending);
+  // --- The engine's side. Ports that got something are appended to `ports`, to be flushed.
+  void finish(Ending ending, std::vector<std::shared_ptr<Port>>& ports);
   // Adds deltas (moved from). Sets `over` when the caller is behind by more than the high water.
-  std::shared_ptr<Port> deliver(std::vector<Delta>& deltas, bool* over);
+  void deliver(std::vector<Delta>& deltas, bool* over, std::vector<std::shared_ptr<Port>>& ports);
 
   // --- The caller's side.
   // Waits for the end, or for a delta if `for_deltas`, at most `timeout_ns`. False: not yet.
   bool wait(std::int64_t timeout_ns, bool for_deltas);
-  // True: there is something to take now. Otherwise the port gets the call once there is.
-  bool attach(std::shared_ptr<Port> port, bool for_deltas);
-  void detach();
+  // True: there is something to take now. Otherwise the port gets the call once there is; it may
+  // get it although nobody waits any more. Several ports may wait, each for deltas, for the end, or
+  // both.
+  bool attach(const std::shared_ptr<Port>& port, bool for_deltas);
   // All deltas since the last take; sets `resume` when a paused stream should go on.
   std::vector<Delta> take(bool* resume);
 
  private:
-  std::shared_ptr<Port> announce_locked();
+  struct Listener {
+    std::shared_ptr<Port> port;
+    bool for_deltas;
+  };
+  void announce(bool for_end, std::vector<std::shared_ptr<Port>>& ports);
 
   std::mutex mutex_;
   std::vector<Delta> deltas_;
   std::size_t delta_bytes_ = 0;
   bool paused_ = false;
-  bool wants_deltas_ = false;
-  std::shared_ptr<Port> port_;
+  std::vector<Listener> listeners_;
   std::atomic<bool> done_{false};
   std::atomic<std::uint32_t> word_{0};  // changes with every event: the futex
   std::atomic<std::uint32_t> sleepers_{0};

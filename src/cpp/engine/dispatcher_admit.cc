@@ -67,7 +67,6 @@ void Dispatcher::start(std::unique_ptr<Job> owned) {
 void Dispatcher::enter_limits(Job& job) {
   const auto& group = job.route().group;
   job.stage = Stage::kQueued;
-  job.stage_ns = now_ns_;
   if (!group) return enter_breaker(job);
   const CallRequest& asked = job.asked();
   const limits::Decision decision = group->limits->submit(

@@ -285,7 +285,7 @@ void Dispatcher::complete(Call& call, Ending ending) {
   counters.completed.fetch_add(1, std::memory_order_relaxed);
   (ending.kind == ErrorKind::kNone ? counters.succeeded : counters.failed)
       .fetch_add(1, std::memory_order_relaxed);
-  if (auto port = call.finish(std::move(ending))) ports_.push_back(std::move(port));
+  call.finish(std::move(ending), ports_);
 }
 
 void Dispatcher::remove(Job& job) {

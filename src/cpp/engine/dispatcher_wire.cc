@@ -85,7 +85,7 @@ void Dispatcher::on_body(Job& job, std::string_view data) {
   if (job.deltas.empty()) return;
   parts_.counters->streamed_deltas.fetch_add(job.deltas.size(), std::memory_order_relaxed);
   bool over = false;
-  if (auto port = job.call->deliver(job.deltas, &over)) ports_.push_back(std::move(port));
+  job.call->deliver(job.deltas, &over, ports_);
   if (over && !job.paused) {
     job.paused = true;
     parts_.transport->pause(job.call->seq);

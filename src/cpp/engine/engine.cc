@@ -105,7 +105,9 @@ void Engine::submit(std::shared_ptr<Call> call) {
   Ending ending;
   ending.kind = ErrorKind::kClosed;
   ending.message = "the gateway was closed";
-  if (auto port = call->finish(std::move(ending))) port->flush();
+  std::vector<std::shared_ptr<Port>> ports;
+  call->finish(std::move(ending), ports);
+  for (const auto& port : ports) port->flush();
 }
 
 void Engine::cancel(const Call& call) { put({Command::kCancel, call.seq, nullptr}); }

@@ -118,7 +118,7 @@ def flight(bench: Bench, count: int, words: str, **arguments: Any) -> list[Any]:
 
 
 def test_single_flight(bench: Bench) -> None:
-    calls = flight(bench, 10, "latency_ms=100")
+    calls = flight(bench, 10, "latency_ms=300")
     for call in calls:
         call.wait()
     assert [call.cache for call in calls] == ["miss"] + ["joined"] * 9
@@ -130,7 +130,7 @@ def test_single_flight(bench: Bench) -> None:
 
 
 def test_the_leader_is_cancelled_and_the_flight_goes_on(bench: Bench) -> None:
-    calls = flight(bench, 3, "latency_ms=200")
+    calls = flight(bench, 3, "latency_ms=400")
     assert calls[0].cancel()
     calls[0].wait()
     assert calls[0].error_kind == "cancelled"
@@ -159,7 +159,7 @@ def test_the_flight_ends_with_its_last_waiter(bench: Bench) -> None:
 
 
 def test_what_the_provider_answered_goes_to_all(bench: Bench) -> None:
-    calls = flight(bench, 4, "latency_ms=100 fault=drop_after")
+    calls = flight(bench, 4, "latency_ms=300 fault=drop_after")
     for call in calls:
         call.wait()
         assert (call.error_kind, call.outcome) == ("in_doubt", "in_doubt")

@@ -7,7 +7,6 @@ at the right moment, and what a caller sees of it.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,6 @@ from tests.python.core.kit import (
     ACCOUNT,
     MODEL,
     PROVIDER,
-    WAIT_S,
     Bench,
     ceiling_nanousd,
     chat,
@@ -63,7 +61,7 @@ class TestLimits:
 
     def test_concurrency(self, bench: Bench) -> None:
         route = bench.route(limits={"concurrency": 2}, group="two")
-        calls = [bench.submit(route, "latency_ms=40") for _ in range(6)]
+        calls = [bench.submit(route, "latency_ms=150") for _ in range(6)]
         wait_until(lambda: bench.requests() == 2)
         limits = bench.engine.limits("two")
         assert limits["in_flight"] == 2
@@ -72,7 +70,7 @@ class TestLimits:
             call.wait()
             assert call.ok
         times = sorted(line["t"] for line in bench.simulator.log())
-        assert times[2] - times[0] >= 0.03  # the third waited for the first to end
+        assert times[2] - times[0] >= 0.12  # the third waited for the first to end
         assert bench.engine.limits("two")["in_flight"] == 0
 
     def test_a_group_is_shared_by_name(self, bench: Bench) -> None:
@@ -161,7 +159,7 @@ class TestBreaker:
         route = bench.route(breaker={"failure_threshold": 1, "recovery_timeout_s": 0.05})
         bench.run(route, "fault=status status=500")
         assert bench.run(route).error_kind == "breaker_open"
-        wait_until(lambda: bench.engine.breaker(PROVIDER, ACCOUNT, MODEL)["state"] != "open")
+        wait_until(lambda: bench.engine.breaker(PROVIDER, ACCOUNT, MODEL)["retry_in_s"] <= 0)
         probe = bench.submit(route, "latency_ms=50")
         wait_until(lambda: bench.requests() == 2)
         assert bench.run(route).error_kind == "breaker_open"  # exactly one at a time
@@ -235,7 +233,8 @@ class TestRetry:
         bench.simulator.script([{"match": {"nth": 1}, "action": action}])
         call = bench.run(bench.route())
         assert call.ok
-        assert call.attempts[1]["wait_ms"] >= 200
+        first, second = (line["t"] for line in bench.simulator.log())
+        assert second - first >= 0.2
 
     def test_the_retry_budget(self, bench: Bench) -> None:
         route = bench.route(retry=RETRY | {"budget_percent": 0})
@@ -389,7 +388,3 @@ class TestBudgets:
         assert quote["prompt_tokens_max"] == len(_core.json_bytes(chat()))
         allowed = bench.run(route, prompt_allowance=100)
         assert allowed.ceiling_nanousd == ceiling_nanousd(chat()) + 100 * 2_000
-
-
-def test_wait_s_is_long_enough() -> Any:
-    assert WAIT_S > 5

@@ -35,7 +35,14 @@ class Spawned(Simulator):
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *environment.get("PYTHONPATH", "").split(os.pathsep)]
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
-        command = [sys.executable, "-m", "sluiceway.simulator", "--exit-with-stdin", *arguments]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "sluiceway.simulator",
+            "--exit-with-stdin",
+            *arguments,
+        ]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
