@@ -459,7 +459,7 @@ py::object make_awaitable(Awaited awaited, py::object value) {
 
 void forget_ports_in_child() {
   for (const auto& weak : all_ports()) {
-    if (const auto port = weak.lock()) port->close_fd();
+    if (const auto port = weak.lock()) port->abandon_in_child();
   }
   all_ports().clear();
   if (ports_by_loop != nullptr) PyObject_CallMethod(ports_by_loop, "clear", nullptr);

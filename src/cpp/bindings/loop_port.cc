@@ -28,6 +28,10 @@ PyObject* LoopPort::new_loop_reference() const {
 #endif
 }
 
+void LoopPort::abandon_in_child() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));  // no lock: the parent's engine may have held it
+}
+
 void LoopPort::close_fd() {
   const std::lock_guard<std::mutex> lock(mutex_);  // the engine may be ringing
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));

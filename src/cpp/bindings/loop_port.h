@@ -35,6 +35,7 @@ class LoopPort final : public engine::Port {
   void put_back(std::vector<std::shared_ptr<engine::Call>> calls, std::size_t from);
   void ring();
   void close_fd();
+  void abandon_in_child();  // after a fork
 
   // The loop, by weak reference: with the GIL. Null once it is gone.
   PyObject* loop_ref = nullptr;
