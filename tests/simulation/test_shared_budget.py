@@ -67,9 +67,10 @@ def test_three_workers_never_pass_one_limit(durability: str, seed: int, tmp_path
     problems = prove(books, lines, limits, lambda line: (SHARED, f"video:{line['provider']}"))
     assert not problems, shown(problems)
 
-    # Nothing was in doubt, so the bill is what was settled, up to less than one ceiling.
+    # Nothing was in doubt, so the bill is what was settled. A call is refused while its siblings
+    # still hold their ceilings; what these give back at the very end finds nobody to spend it.
     bill = sum(line["billed_nanousd"] for line in lines)
-    assert limit - CEILING_MAX_NANOUSD < bill <= limit
+    assert limit - 3 * CONCURRENCY * CEILING_MAX_NANOUSD < bill <= limit
     assert books.scopes[SHARED]["settled"] == bill
     assert books.holds == []
 

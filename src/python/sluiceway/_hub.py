@@ -36,6 +36,7 @@ from sluiceway.errors import (
 )
 from sluiceway.keys.env import EnvKeys
 from sluiceway.options import Plan, Variants
+from sluiceway.prices.load import load_prices
 from sluiceway.providers.dialects import anthropic_messages, openai_chat
 from sluiceway.providers.dialects.encoding import ChatFacts, EncodeChat
 from sluiceway.providers.registry import Provider, load_registry
@@ -126,8 +127,6 @@ class Target:
 @functools.cache
 def _price_book() -> dict[str, dict[str, dict[str, Any]]]:
     """The shipped sheets by provider and by every name of a model."""
-    from sluiceway.prices.load import load_prices
-
     book: dict[str, dict[str, dict[str, Any]]] = {}
     for sheet in load_prices():
         models = book.setdefault(sheet["provider"], {})

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -75,6 +76,8 @@ async def _serve(server: Server, exit_with_stdin: bool) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the simulator; returns the exit status."""
     options = _parser().parse_args(arguments)
+    # Connections that break under our hands are this program's business, not news.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     offset_s: float = options.wall_offset_s
     try:
         server = Server(
