@@ -103,8 +103,8 @@ test-cpp: $(STAMP)/system-build-test
 	@cmake --build --preset asan -j $(JOBS)
 	@scripts/ctest.sh asan
 
-# The concurrent rooms' unit tests under ThreadSanitizer. Tests that fork are left out by the preset:
-# the sanitizer does not support threads in a forked child; ASan runs them.
+# The concurrent rooms' unit tests under ThreadSanitizer. Tests that fork are left out by the
+# preset: the sanitizer does not support threads in a forked child; ASan runs them.
 test-tsan: $(STAMP)/system-build-test
 	@echo '==> C++ unit tests under TSan (rooms: $(TSAN_ROOMS))' >&2
 	@cmake --preset tsan --log-level=WARNING -DSLUICEWAY_TEST_ROOMS="$(TSAN_ROOMS)" >/dev/null

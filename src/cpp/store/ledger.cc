@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -66,10 +67,10 @@ class LedgerHandle final : public Ledger {
   ~LedgerHandle() override { close(); }
 
   void reserve(Reservation&& reservation) override {
-    if (client_ != nullptr) core_->reserve(*client_, std::move(reservation));
+    if (auto* client = client_.load()) core_->reserve(*client, std::move(reservation));
   }
   void finish(Finish&& finish) override {
-    if (client_ != nullptr) core_->finish(*client_, std::move(finish));
+    if (auto* client = client_.load()) core_->finish(*client, std::move(finish));
   }
   StatusOr<std::shared_ptr<Scope>> open_scope(const ScopeConfig& config) override {
     StatusOr<TimeZone> zone = TimeZone::utc();
@@ -146,7 +147,8 @@ class LedgerHandle final : public Ledger {
   }
 
   std::shared_ptr<LedgerCore> core_;
-  LedgerCore::Client* client_;
+  // Atomic: a sink that answers on the writer's thread may look while the owner closes.
+  std::atomic<LedgerCore::Client*> client_;
   const std::int64_t owner_;
   const FileId file_;
 };
@@ -156,7 +158,7 @@ void LedgerHandle::close() {
   Registry& files = registry();
   const std::lock_guard<std::mutex> lock(files.mutex);
   if (client_ == nullptr) return;
-  LedgerCore::Client* client = std::exchange(client_, nullptr);
+  LedgerCore::Client* client = client_.exchange(nullptr);
   if (core_->forked()) return;  // the parent's; kept in `abandoned`
   if (core_->detach(client) > 0) return;
   const auto it = files.cores.find(file_);

@@ -203,7 +203,8 @@ class Ledger {
   // Waits until everything handed in before is durable. DeadlineExceeded after timeout_ns.
   virtual Status flush(std::int64_t timeout_ns) = 0;
   // Answers what waits (kUnavailable), writes the finishes, leaves open holds in doubt, ends the
-  // owner row. Idempotent.
+  // owner row. Idempotent. Of this handle's methods only reserve() and finish() from inside
+  // on_verdicts() may run meanwhile.
   virtual void close() = 0;
 
   virtual int live_engines() const = 0;  // on the file, this one included; >= 1

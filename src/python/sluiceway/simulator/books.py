@@ -65,7 +65,7 @@ class Books:
         self._monotonic = monotonic
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
-        self._file = open(log_path, "ab", buffering=0) if log_path is not None else None  # noqa: SIM115
+        self._file = None if log_path is None else open(log_path, "ab", buffering=0)  # noqa: SIM115
         self._clear()
 
     def _clear(self) -> None:
