@@ -84,7 +84,7 @@ class Dispatcher {
   void enter_ledger(Job& job);
   void admitted(Job& job);
   void refused_by_ledger(Job& job, store::Verdict& verdict);
-  void park(Job& job, store::Verdict& verdict);
+  void park(Job& job);
   void unpark_one();
   void send(Job& job);
   void wait_in(Group& group);

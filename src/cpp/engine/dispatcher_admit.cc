@@ -257,7 +257,7 @@ void Dispatcher::refused_by_ledger(Job& job, store::Verdict& verdict) {
   const bool room_may_come =
       verdict.kind == store::Verdict::kExceeded &&
       saturating_add(saturating_add(b.settled, b.in_doubt), verdict.amount) <= b.limit;
-  if (job.asked().on_exceed == OnExceed::kWait && room_may_come) return park(job, verdict);
+  if (job.asked().on_exceed == OnExceed::kWait && room_may_come) return park(job);
   ending.budget = BudgetRefusal{verdict.scope, b, verdict.amount};
   parts_.counters->refused_by_budget.fetch_add(1, std::memory_order_relaxed);
   note(EventKind::kBudgetRefused, job, verdict.scope);
@@ -267,7 +267,7 @@ void Dispatcher::refused_by_ledger(Job& job, store::Verdict& verdict) {
               std::move(ending));
 }
 
-void Dispatcher::park(Job& job, store::Verdict&) {
+void Dispatcher::park(Job& job) {
   job.stage = Stage::kParked;
   job.resume_ns = now_ns_ + kParkRetryNs;
   parked_.push_back(job.call->seq);

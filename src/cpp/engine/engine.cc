@@ -97,7 +97,7 @@ bool Engine::put(Command command) {
 
 void Engine::uncork() { wake_if_asleep(); }
 
-void Engine::submit(std::shared_ptr<Call> call) {
+void Engine::submit(const std::shared_ptr<Call>& call) {
   call->seq = next_seq_.fetch_add(1, std::memory_order_relaxed);
   call->submitted_ns = clock_->monotonic_ns();
   counters_.submitted.fetch_add(1, std::memory_order_relaxed);

@@ -56,7 +56,7 @@ class Engine final : public store::VerdictSink {
   ~Engine() override;
 
   // Hands a call over. It ends exactly once, with kClosed if the engine is closing.
-  void submit(std::shared_ptr<Call> call);
+  void submit(const std::shared_ptr<Call>& call);
   void cancel(const Call& call);
   void resume(const Call& call);
   // Answers from the cache on the calling thread; null when it is not there.

@@ -36,7 +36,7 @@ struct Waiter {
 struct Job final : http::Sink {
   Job(Dispatcher& owner, std::shared_ptr<Call> first) : dispatcher(owner), call(std::move(first)) {}
 
-  void on_head(int status, const http::HeaderSource& headers) override;
+  void on_head(int code, const http::HeaderSource& found) override;
   void on_body(std::string_view data) override;
   void on_end(const http::TransferEnd& end) override;
 

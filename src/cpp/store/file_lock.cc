@@ -56,7 +56,7 @@ StatusOr<std::int64_t> FileLock::lock() {
   const std::int64_t start = SystemClock::instance().monotonic_ns();
   if (set_lock(fd_, F_SETLKW, F_WRLCK, 0) != 0) return lock_error("turnstile");
   const int result = set_lock(fd_, F_SETLKW, F_WRLCK, 1);
-  const Status status = result == 0 ? absl::OkStatus() : lock_error("commit lock");
+  Status status = result == 0 ? absl::OkStatus() : lock_error("commit lock");
   set_lock(fd_, F_SETLK, F_UNLCK, 0);
   if (!status.ok()) return status;
   return SystemClock::instance().monotonic_ns() - start;
