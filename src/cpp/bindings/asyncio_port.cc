@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/host.h"
 #include "bindings/loop_port.h"
 
 namespace sluiceway::bindings {
@@ -247,7 +248,10 @@ void awaitable_dealloc(PyObject* object) {
   PyObject_GC_UnTrack(object);
   if (self->awaited != nullptr) {
     // Dropped while waiting: nobody can take the answer any more.
-    if (self->phase == Phase::kWaiting) self->awaited->engine->cancel(*self->awaited->call);
+    if (self->phase == Phase::kWaiting) {
+      pause_for_fork();
+      self->awaited->engine->cancel(*self->awaited->call);
+    }
     delete self->awaited;
   }
   drop_task(self);
@@ -312,7 +316,10 @@ PyObject* awaitable_cancel(PyObject* object, PyObject* const* args, Py_ssize_t c
   const auto loop = py::reinterpret_steal<py::object>(
       self->port == nullptr ? nullptr : self->port->new_loop_reference());
   forget_waiter(self);
-  if (!self->awaited->for_deltas) self->awaited->engine->cancel(*self->awaited->call);
+  if (!self->awaited->for_deltas) {
+    pause_for_fork();
+    self->awaited->engine->cancel(*self->awaited->call);
+  }
   PyObject* done = nullptr;
   if (self->callback != nullptr && loop) {
     const py::object soon =

@@ -86,8 +86,10 @@ void wait(PyCall& self, bool for_deltas) {
       ready = self.call->wait(kSignalCheckNs, for_deltas);
     }
     if (PyErr_CheckSignals() != 0) {
+      const py::error_already_set interrupted;
+      pause_for_fork();
       self.engine->cancel(*self.call);
-      throw py::error_already_set();
+      throw py::error_already_set(interrupted);
     }
   }
   self.host->pass_events();
@@ -100,6 +102,7 @@ py::list next_events_wait(PyCall& self) {
 
 bool cancel(PyCall& self) {
   if (self.call->done()) return false;
+  pause_for_fork();
   self.engine->cancel(*self.call);
   return true;
 }
@@ -279,7 +282,10 @@ void add_ending(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
 py::list take_deltas(engine::Engine& engine, engine::Call& call) {
   bool resume = false;
   const auto deltas = call.take(&resume);
-  if (resume) engine.resume(call);
+  if (resume) {
+    pause_for_fork();
+    engine.resume(call);
+  }
   py::list out(deltas.size());
   for (std::size_t i = 0; i < deltas.size(); ++i) {
     PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), make_delta(deltas[i]));

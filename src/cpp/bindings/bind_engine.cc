@@ -252,6 +252,7 @@ py::dict stats_dict(EngineHost& host) {
   put("turns", c.turns);
   put("wakes", c.wakes);
   put("streamed_deltas", c.streamed_deltas);
+  pause_for_fork();
   const http::TransportStats wire = engine->transport_stats();
   out["connections_opened"] = wire.connections_opened;
   out["connections_open"] = wire.connections_open;
@@ -304,6 +305,7 @@ void init_engine(py::module_& module) {
       .def("limits", &limits_dict, py::arg("group"))
       .def("cache_clear",
            [](EngineHost& host) {
+             pause_for_fork();
              if (const auto started = host.engine_if_started()) started->cache().clear();
            })
       .def("flush", &flush, py::arg("timeout_s") = 10.0)

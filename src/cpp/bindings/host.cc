@@ -4,6 +4,9 @@
 #include "bindings/host.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
 
 #include "bindings/asyncio_port.h"
 #include "bindings/errors.h"
@@ -47,6 +50,7 @@ EngineHost::~EngineHost() {
 
 std::shared_ptr<engine::Engine> EngineHost::engine() {
   if (engine_) return engine_;
+  pause_for_fork();
   if (closed_) raise("GatewayClosed", "this gateway was closed; make a new one");
   engine::EngineOptions options;
   options.ledger = ledger_options_;
@@ -163,6 +167,7 @@ py::list EngineHost::take_events() { return engine_ ? events_of(*engine_) : py::
 
 py::list EngineHost::events_of(engine::Engine& engine) {
   py::list out;
+  pause_for_fork();
   for (auto& event : engine.events().take()) {
     py::dict item;
     item["kind"] = py::str(std::string(engine::event_kind_name(event.kind)));
@@ -190,7 +195,22 @@ void EngineHost::call_back(engine::Engine& engine) {
   }
 }
 
+namespace {
+
+std::atomic<bool> forking{false};
+
+}  // namespace
+
+void pause_for_fork() {
+  while (forking.load(std::memory_order_relaxed)) {
+    const ReleaseGil unlocked;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+}
+
 void EngineHost::before_fork() {
+  pause_for_fork();  // another thread forks at this moment
+  forking.store(true);
   for (EngineHost* host : all()) {
     if (host->engine_) host->engine_->lock_for_fork();
   }
@@ -202,9 +222,11 @@ void EngineHost::after_fork_in_parent() {
   for (EngineHost* host : all()) {
     if (host->engine_) host->engine_->unlock_in_parent();
   }
+  forking.store(false);
 }
 
 void EngineHost::after_fork_in_child() {
+  forking.store(false);
   store::fork_after_in_child();
   for (EngineHost* host : all()) {
     if (!host->engine_) continue;
@@ -236,7 +258,9 @@ const std::shared_ptr<store::Scope>& PyScope::get() {
 
 PyCall::~PyCall() {
   // Nobody can take the answer any more: stop the upstream call.
-  if (call && !call->done() && engine && !engine->closed()) engine->cancel(*call);
+  if (!call || call->done() || !engine || engine->closed()) return;
+  pause_for_fork();
+  engine->cancel(*call);
 }
 
 }  // namespace sluiceway::bindings

@@ -118,6 +118,10 @@ struct PyCall {
   PyCall& operator=(const PyCall&) = delete;
 };
 
+// Between the fork hooks this process's engine locks are taken, and other hooks may hand the GIL to
+// another thread: whoever is about to take such a lock with the GIL waits here first, without it.
+void pause_for_fork();
+
 void init_engine(py::module_& module);
 void init_call(py::module_& module);
 void init_ledger(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine);

@@ -251,6 +251,7 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
     raise("InvalidRequest", "on_exceed is 'refuse' or 'wait' here");
   }
 
+  pause_for_fork();  // from here to the inbox the GIL is not released
   std::shared_ptr<engine::Call> call;
   if (request.cache_ttl_ns > 0 && !request.stream) {
     if (!make_key(body, route, request)) request.cache_ttl_ns = 0;
