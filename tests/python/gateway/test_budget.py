@@ -299,11 +299,12 @@ def test_gateways_do_not_share_budgets(make_gateway: object) -> None:
 
 def test_entering_again_is_a_look_up(gw: Gateway) -> None:
     first = gw.budget("video:1", usd="1.00")
-    commits = gw.stats()["ledger_commits"]
     for _ in range(50):
         with gw.budget("video:1", usd="1.00"):
             pass
-    assert gw.stats()["ledger_commits"] == commits
+    # One commit entered the engine as an owner, one made the scope; the writer counts a commit a
+    # moment after it has answered.
+    assert gw.stats()["ledger_commits"] <= 2
     assert gw.budget("video:1", usd="1.00").scope is first.scope
     with pytest.raises(BudgetConflict):
         gw.budget("video:1", usd="2.00")
