@@ -24,6 +24,9 @@ CALLS ?= 6000
 JOBS ?= $(shell nproc)
 PYTEST_ARGS ?=
 FUZZ_S ?= 60
+# Seeds of the simulation: in `make test`, and in `make proof`.
+SIM_SEEDS ?= 500
+PROOF_SEEDS ?= 10000
 
 VENV := .venv/bin
 STAMP := build/stamp
@@ -37,7 +40,7 @@ PYTHON_FILES := $(shell find src/python -name '*.py' 2>/dev/null)
 TSAN_ROOMS ?= limits;cache;store;http;engine
 
 .PHONY: help setup demo test bench proof lint docs clean distclean stubs \
-        test-python test-cpp test-tsan lint-python lint-cpp lint-cpp-all
+        test-python test-cpp test-tsan test-simulation lint-python lint-cpp lint-cpp-all
 
 help:
 	@sed -n 's/^#   make/  make/p' $(firstword $(MAKEFILE_LIST)); \
@@ -90,6 +93,7 @@ test: setup
 	@$(MAKE) lint-cpp
 	@$(MAKE) test-cpp
 	@$(MAKE) test-tsan
+	@$(MAKE) test-simulation
 	@$(MAKE) test-python
 
 test-python: setup
@@ -111,6 +115,10 @@ test-tsan: $(STAMP)/system-build-test
 	@cmake --build --preset tsan -j $(JOBS)
 	@scripts/ctest.sh tsan
 
+# The whole engine on a simulated machine, a seed a run; SLUICEWAY_SIM_BASE sets the first seed.
+test-simulation: $(STAMP)/system-build-test
+	@scripts/simulation.sh $(SIM_SEEDS)
+
 # --- other checks
 
 lint: lint-python lint-cpp-all
@@ -131,9 +139,11 @@ lint-cpp-all: $(STAMP)/system-build-test
 
 proof: setup $(STAMP)/system-build-test-fuzz
 	@$(MAKE) test-tsan TSAN_ROOMS=all
+	@scripts/simulation.sh $(PROOF_SEEDS)
 	@scripts/fuzz.sh $(FUZZ_S)
 	@echo '==> long proofs' >&2
-	@SLUICEWAY_PROOF=1 $(VENV)/python -m pytest tests/simulation $(PYTEST_ARGS)
+	@SLUICEWAY_PROOF=1 $(VENV)/python -m pytest tests/simulation tests/python/machines \
+	  $(PYTEST_ARGS)
 
 # The pages' code is run by tests; this runs those alone.
 docs: setup

@@ -32,7 +32,8 @@ RULES: list[tuple[str, str, int]] = [
     ),
     (
         r"    @staticmethod\n    def submit\(\*args, \*\*kwargs\):",
-        "    def submit(self, route: Route, body: typing.Any, **arguments: typing.Any) -> Call:",
+        "    def submit(self, route: Route, body: typing.Any, *shared: typing.Any,"
+        " **arguments: typing.Any) -> Call:",
         1,
     ),
     (
@@ -46,7 +47,23 @@ RULES: list[tuple[str, str, int]] = [
         "callback: collections.abc.Callable[[list[dict[str, typing.Any]]], None] | None) -> None",
         1,
     ),
+    (
+        r"batch: collections\.abc\.Callable,",
+        "batch: collections.abc.Callable[[list[dict[str, typing.Any]]], bool],",
+        1,
+    ),
+    (
+        r"limit: int = 1000\) -> tuple:",
+        "limit: int = 1000) -> tuple[list[dict[str, typing.Any]], int]:",
+        1,
+    ),
+    (
+        r"def __init__\(self, \*\*kwargs\) -> None",
+        "def __init__(self, **options: typing.Any) -> None",
+        1,
+    ),
     (r"def core_versions\(\) -> dict:", "def core_versions() -> dict[str, str]:", 1),
+    (r"sheet: dict,", "sheet: dict[str, typing.Any],", 1),
     (r"options: dict\)", "options: dict[str, typing.Any])", 1),
     (r"spec: dict\)", "spec: dict[str, typing.Any])", 1),
     (r"-> dict:", "-> dict[str, typing.Any]:", 3),

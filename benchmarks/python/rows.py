@@ -57,6 +57,7 @@ GOALS: Mapping[str, Goal] = {
     "engine.throughput_off_vs_aiohttp": Goal(at_least=4.5),
     "engine.latency_added_p50_us": Goal(at_most=40, of_value=True),
     "engine.cpu_4000_in_flight_vs_16": Goal(at_most=1.3),
+    "engine.deadline_late_p99_ms": Goal(at_most=20, of_value=True),
     "stream.cpu_1000": Goal(at_most=25, of_value=True),
     "stream.decode_vs_orjson": Goal(at_least=1.5),
     "stream.decode_vs_openai_sdk": Goal(at_least=60),
@@ -68,8 +69,14 @@ GOALS: Mapping[str, Goal] = {
     "cache.key_100kb_vs_sha256": Goal(at_least=0.9),
     "parse.usage_vs_json": Goal(at_least=8),
     "parse.usage_vs_msgspec": Goal(at_least=1.2),
-    "ledger.lone_wait_vs_fsync": Goal(at_most=2),
+    "ledger.lone_wait_vs_fsync": Goal(at_most=1.5),
     "ledger.flat_1m_rows": Goal(at_most=1.3),
+    "ledger.rows_vs_sqlite": Goal(at_least=0.5),
+    "ledger.durable_calls_per_s": Goal(at_least=60_000, of_value=True),
+    "money.overshoot_nanousd": Goal(at_most=0, of_value=True),
+    "money.usable_share": Goal(at_least=0.95, of_value=True),
+    "ledger.report_1m_s": Goal(at_most=1, of_value=True),
+    "cost.rollup_per_s": Goal(at_least=10_000_000, of_value=True),
     "import.ms": Goal(at_most=50, of_value=True),
 }
 

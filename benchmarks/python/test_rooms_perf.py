@@ -157,6 +157,23 @@ def test_ledger_stays_flat(bench: Bench, rows: Rows) -> None:
     rows.add("ledger.read_rows_per_s", got["read_rows_per_s"], "rows/s")
 
 
+def test_roll_up(bench: Bench, rows: Rows) -> None:
+    """Calls a second into groups, in memory, on one core."""
+    got = rows_of(bench, "cost_bench")
+    events = got["rollup_provider_model_day"]["events_per_s"]
+    rows.add("cost.rollup_per_s", events, "events/s")
+    rows.add("cost.rollup_hour_tag_per_s", got["rollup_hour_tag"]["events_per_s"], "events/s")
+
+
+def test_report(bench: Bench, rows: Rows) -> None:
+    """A million rows of a ledger file by provider, model and day, with latency quantiles."""
+    if bench.factor < 1:
+        pytest.skip("writes a million rows; left out by --quick")
+    got = rows_of(bench, "engine_bench", only="report_1m_rows", repetitions=3)
+    (figures,) = got.values()
+    rows.add("ledger.report_1m_s", figures["real_time"] / 1e9, "s")
+
+
 def test_cache(bench: Bench, rows: Rows) -> None:
     """A key of ready canonical text, a look-up of one of 10,000."""
     got = rows_of(bench, "cache_bench", only="cache_(key|hit)")

@@ -75,7 +75,12 @@ def test_the_metadata_is_complete(wheel: zipfile.ZipFile) -> None:
     assert metadata["Summary"]
     required = metadata.get_all("Requires-Dist", [])
     assert [line for line in required if "extra ==" not in line] == []
-    assert set(metadata.get_all("Provides-Extra", [])) == {"simulator", "demo"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "arrow",
+        "demo",
+        "simulator",
+        "tokenizers",
+    }
 
 
 def test_the_command_is_declared(wheel: zipfile.ZipFile) -> None:

@@ -118,7 +118,7 @@ class Run:
 
         The face's own parts are used so that route, ceiling and options are the same.
         """
-        from sluiceway._budget import current_frame
+        from sluiceway._frames import current_frame
 
         hub, plan = self.gw._hub, self.gw._plan
         target = hub.resolve(MODEL, plan)

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/errors.h"
+#include "bindings/foreign_port.h"
 #include "bindings/host.h"
 #include "bindings/loop_port.h"
 
@@ -205,6 +207,7 @@ PyObject* next_step(Awaitable* self) {
     return nullptr;
   }
   auto& call = *self->awaited->call;
+  check_not_inherited(*self->awaited);
   if (call.attach(nullptr, self->awaited->for_deltas)) return finish_wait(self);
   std::shared_ptr<LoopPort> port;
   if (draining != nullptr) {
@@ -214,7 +217,8 @@ PyObject* next_step(Awaitable* self) {
     if (!loop) return nullptr;
     if (loop.is_none()) {
       PyErr_SetString(PyExc_RuntimeError,
-                      "no running event loop: await this inside asyncio, or use the blocking twin");
+                      "no running event loop: await this in asyncio or trio, or use the blocking "
+                      "twin");
       return nullptr;
     }
     port = port_of(loop.ptr());
@@ -450,7 +454,14 @@ void load_asyncio() {
 
 }  // namespace
 
+void check_not_inherited(const Awaited& awaited) {
+  if (!awaited.engine->forked() || awaited.call->done()) return;
+  raise("ForkedError",
+        "the call was made before this process was forked; it goes on in the parent");
+}
+
 py::object make_awaitable(Awaited awaited, py::object value) {
+  if (py::object other = foreign_awaitable(awaited, value)) return other;
   load_asyncio();
   Awaitable* self = PyObject_GC_New(Awaitable, awaitable_type);
   if (self == nullptr) throw py::error_already_set();
@@ -465,6 +476,7 @@ py::object make_awaitable(Awaited awaited, py::object value) {
 }
 
 void forget_ports_in_child() {
+  forget_foreign_ports_in_child();
   for (const auto& weak : all_ports()) {
     if (const auto port = weak.lock()) port->abandon_in_child();
   }

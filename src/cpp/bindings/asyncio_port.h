@@ -37,6 +37,8 @@ void init_asyncio_port(py::module_& module);
 // An object whose __await__ completes when the call is done (value: `value`), or, for deltas, when
 // there is one (value: make_deltas()).
 py::object make_awaitable(Awaited awaited, py::object value);
+// Raises ForkedError for a call of this process's parent: its locks may be held for ever.
+void check_not_inherited(const Awaited& awaited);
 // In a fork's child: inherited ports are forgotten and their descriptors closed.
 void forget_ports_in_child();
 // Called after a drain or a blocking wait, with the GIL: passes events on. Set by module.cc.

@@ -6,7 +6,9 @@
 #include <structmember.h>
 
 #include "bindings/asyncio_port.h"
+#include "bindings/baton.h"
 #include "bindings/errors.h"
+#include "bindings/foreign_port.h"
 #include "bindings/gil.h"
 #include "bindings/host.h"
 
@@ -71,6 +73,23 @@ PyObject* make_delta(const engine::Delta& delta) {
 }
 
 // --- Waiting
+void sleep_until_woken(PyCall& self, BlockedThread& waiter) {
+  for (bool ready = false; !ready;) {
+    {
+      const ReleaseGil unlocked;
+      ready = waiter.sleep(kSignalCheckNs);
+    }
+    if (PyErr_CheckSignals() != 0) {
+      const py::error_already_set interrupted;
+      waiter.leave();
+      pause_for_fork();
+      self.engine->cancel(*self.call);
+      throw py::error_already_set(interrupted);
+    }
+  }
+  waiter.leave();
+}
+
 void wait(PyCall& self, bool for_deltas) {
   // A lock of the call may have been held by the parent's engine thread at the fork: do not touch
   // it.
@@ -78,27 +97,38 @@ void wait(PyCall& self, bool for_deltas) {
     raise("ForkedError",
           "the call was made before this process was forked; it goes on in the parent");
   }
-  bool ready = self.call->wait(0, for_deltas);
-  if (!ready) self.engine->uncork();  // inside a drain the engine may not have heard of it yet
-  while (!ready) {
-    {
-      const ReleaseGil unlocked;
-      ready = self.call->wait(kSignalCheckNs, for_deltas);
-    }
-    if (PyErr_CheckSignals() != 0) {
-      const py::error_already_set interrupted;
-      pause_for_fork();
-      self.engine->cancel(*self.call);
-      throw py::error_already_set(interrupted);
+  if (!self.call->attach(nullptr, for_deltas)) {
+    self.engine->uncork();  // inside a drain the engine may not have heard of it yet
+    if (!wait_in_greenlet({self.engine, self.call, for_deltas})) {
+      const auto waiter = std::make_shared<BlockedThread>();
+      if (!self.call->attach(waiter, for_deltas)) sleep_until_woken(self, *waiter);
     }
   }
   self.host->pass_events();
 }
 
-py::list next_events_wait(PyCall& self) {
-  wait(self, true);
-  return take_deltas(*self.engine, *self.call);
+// The two waits are the C API's methods: pybind11 keeps a stack of its own calls a thread, and a
+// wait may switch to another greenlet of the same thread, which makes and leaves calls of its own.
+template <bool for_deltas>
+PyObject* wait_method(PyObject* object, PyObject*) {
+  try {
+    auto& self = py::handle(object).cast<PyCall&>();
+    wait(self, for_deltas);
+    if (for_deltas) return take_deltas(*self.engine, *self.call).release().ptr();
+    Py_RETURN_NONE;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
 }
+PyMethodDef wait_methods[] = {
+    {"wait", wait_method<false>, METH_NOARGS,
+     "wait(self: sluiceway._core.Call) -> None\n\nBlocks until the call is done."},
+    {"next_events_wait", wait_method<true>, METH_NOARGS,
+     "next_events_wait(self: sluiceway._core.Call) -> list\n\n"
+     "Blocks for at least one delta; an empty list is the end."}};
 
 bool cancel(PyCall& self) {
   if (self.call->done()) return false;
@@ -303,16 +333,18 @@ void init_call(py::module_& module) {
   module.attr("Delta") = py::handle(reinterpret_cast<PyObject*>(delta_type));
   py::class_<PyCall, std::unique_ptr<PyCall>> call(
       module, "Call", "One hop of a call, from submission to its end.");
-  call.def(
-          "wait", [](PyCall& self) { wait(self, false); }, "Blocks until the call is done.")
-      .def("__await__",
+  for (PyMethodDef& method : wait_methods) {
+    auto* type = reinterpret_cast<PyTypeObject*>(call.ptr());
+    const auto made = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &method));
+    if (!made) throw py::error_already_set();
+    py::setattr(call, method.ml_name, made);
+  }
+  call.def("__await__",
            [](const py::object& self) {
              const auto& call = self.cast<PyCall&>();
              return make_awaitable({call.engine, call.call, false}, self);
            })
       .def("cancel", &cancel, "Asks the engine to stop it; false when it had ended.")
-      .def("next_events_wait", &next_events_wait,
-           "Blocks for at least one delta; an empty list is the end.")
       .def(
           "next_events",
           [](PyCall& self) { return make_awaitable({self.engine, self.call, true}, py::none()); },

@@ -1,6 +1,7 @@
 // Engine, Route and Scope for Python. Each binding converts, calls the core once, and converts
 // back.
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 
 #include <pybind11/stl.h>
@@ -13,6 +14,7 @@
 #include "bindings/spec.h"
 #include "bindings/submit.h"
 #include "cost/quote.h"
+#include "http/proxy.h"
 
 namespace sluiceway::bindings {
 namespace {
@@ -83,14 +85,20 @@ std::unique_ptr<PyRoute> read_route(const py::dict& spec) {
   fixed->headers = take(http::HeaderSet::make(read_header_pairs(reader)));
   fixed->tls = read_tls(reader);
   fixed->version = version_of(reader);
-  fixed->proxy = reader.text("proxy");
+  fixed->proxy =
+      take(http::choose_proxy(*fixed->url, reader.text("proxy"), reader.text("no_proxy"),
+                              [](const char* name) -> const char* { return std::getenv(name); }));
   fixed->unix_socket = reader.text("unix_socket");
   fixed->idle_reuse_max_ns = reader.seconds_ns("idle_reuse_s", 4.0);
   fixed->service_tier = reader.text("service_tier");
+  fixed->plan = reader.text("plan");
+  fixed->size = reader.text("size");
+  fixed->quality = reader.text("quality");
   fixed->idempotency_header = reader.text("idempotent_key_header");
   fixed->free = reader.flag("free", false);
   fixed->keep_headers = reader.flag("keep_headers", false);
   fixed->lenient = reader.flag("lenient", false);
+  fixed->job = reader.flag("job", false);
   const py::dict dialect = reader.table("dialect");
   if (!dialect.empty()) fixed->dialect = take(engine::Dialect::compile(read_dialect(dialect)));
   const py::dict sheet = reader.table("sheet");
@@ -142,7 +150,7 @@ py::dict balance_of(PyScope& scope) {
 std::unique_ptr<PyScope> open_scope(std::shared_ptr<EngineHost> host, std::string kind,
                                     std::string key, std::optional<std::int64_t> limit_nanousd,
                                     const std::string& period, std::string time_zone,
-                                    double rolling_s, bool replace) {
+                                    double rolling_s, bool replace, bool keep, std::string unit) {
   auto out = std::make_unique<PyScope>();
   out->host = std::move(host);
   out->config.kind = std::move(kind);
@@ -152,29 +160,40 @@ std::unique_ptr<PyScope> open_scope(std::shared_ptr<EngineHost> host, std::strin
   out->config.time_zone = std::move(time_zone);
   out->config.rolling_ns = static_cast<std::int64_t>(rolling_s * 1e9);
   out->config.replace = replace;
+  out->config.keep = keep;
+  out->config.unit = std::move(unit);
   out->get();
-  out->config.replace = false;  // once: a fork's child only enters it again
+  out->config.replace = false;  // once: a fork's child only enters it again, as it then is
+  out->config.keep = true;
   return out;
 }
 
 py::dict quote_dict(EngineHost& host, PyRoute& route, const py::object& body,
                     std::int64_t max_output_tokens, std::int64_t prompt_allowance,
                     const py::object& reachable, std::int64_t expected_prompt_tokens,
-                    std::int64_t expected_output_tokens, double timeout_s) {
+                    std::int64_t expected_output_tokens, double timeout_s,
+                    const py::object& other_units, std::int64_t prompt_tokens_max) {
   std::string json;
   if (!body.is_none() && !write_body(json, body.ptr())) throw py::error_already_set();
-  BoundArguments bound{max_output_tokens,      prompt_allowance,
-                       buckets_of(reachable),  expected_prompt_tokens,
-                       expected_output_tokens, static_cast<std::int64_t>(timeout_s * 1e9)};
+  BoundArguments bound;
+  bound.max_output_tokens = max_output_tokens;
+  bound.prompt_allowance = prompt_allowance;
+  bound.reachable = buckets_of(reachable);
+  bound.expected_prompt_tokens = expected_prompt_tokens;
+  bound.expected_output_tokens = expected_output_tokens;
+  bound.timeout_ns = static_cast<std::int64_t>(timeout_s * 1e9);
+  bound.prompt_tokens_max = prompt_tokens_max;
+  if (!other_units.is_none()) bound.other_units = read_units(other_units).units;
   (void)host;
   const cost::Quote quote =
       quote_of(*route.parts.fixed, json.size(), bound, SystemClock::instance().wall_ns());
+  const auto bytes = static_cast<std::int64_t>(json.size());
   py::dict out;
   out["low"] = quote.low;
   out["expected"] = quote.expected;
   out["ceiling"] = quote.ceiling;
   out["price_version"] = std::string(quote.row_version);
-  out["prompt_tokens_max"] = static_cast<std::int64_t>(json.size()) + prompt_allowance;
+  out["prompt_tokens_max"] = prompt_tokens_max >= 0 ? prompt_tokens_max : bytes + prompt_allowance;
   return out;
 }
 
@@ -282,6 +301,7 @@ void init_engine(py::module_& module) {
   py::class_<PyScope, std::unique_ptr<PyScope>>(module, "Scope", "A budget scope in the ledger.")
       .def_property_readonly("name", [](PyScope& s) { return s.get()->name(); })
       .def_property_readonly("kind", [](const PyScope& s) { return s.config.kind; })
+      .def_property_readonly("unit", [](const PyScope& s) { return s.config.unit; })
       .def_property_readonly("limit_nanousd", [](const PyScope& s) { return s.config.limit; })
       .def("balance", &balance_of, "limit, settled, held, in_doubt (nano-dollars), blocked.");
   py::class_<EngineHost, std::shared_ptr<EngineHost>> engine(
@@ -289,12 +309,14 @@ void init_engine(py::module_& module) {
   engine.def(py::init<const py::dict&>(), py::arg("options"))
       .def("open_scope", &open_scope, py::arg("kind"), py::arg("key"),
            py::arg("limit_nanousd") = py::none(), py::arg("period") = "none",
-           py::arg("time_zone") = "UTC", py::arg("rolling_s") = 0.0, py::arg("replace") = false)
+           py::arg("time_zone") = "UTC", py::arg("rolling_s") = 0.0, py::arg("replace") = false,
+           py::arg("keep") = false, py::arg("unit") = "nanousd")
       .def("add_route", &add_route, py::arg("spec"))
       .def("quote", &quote_dict, py::arg("route"), py::arg("body"), py::kw_only(),
            py::arg("max_output_tokens") = 0, py::arg("prompt_allowance") = 0,
            py::arg("reachable_buckets") = py::tuple(), py::arg("expected_prompt_tokens") = 0,
-           py::arg("expected_output_tokens") = 0, py::arg("timeout_s") = 30.0)
+           py::arg("expected_output_tokens") = 0, py::arg("timeout_s") = 30.0,
+           py::arg("other_units") = py::none(), py::arg("prompt_tokens_max") = -1)
       .def("stats", &stats_dict)
       .def("events", &EngineHost::take_events)
       .def("set_event_callback", &EngineHost::set_event_callback, py::arg("callback").none(true))
@@ -310,8 +332,9 @@ void init_engine(py::module_& module) {
            })
       .def("flush", &flush, py::arg("timeout_s") = 10.0)
       .def("close", &EngineHost::close, py::arg("timeout_s") = 2.0);
-  init_submit(engine);
+  init_submit(module, engine);
   init_ledger(engine);
+  init_report(engine);
   after_drain = [] {
     for (EngineHost* host : std::vector<EngineHost*>(EngineHost::all())) host->pass_events();
   };

@@ -69,6 +69,32 @@ py::list outcome_rows() {
   return out;
 }
 
+py::list status_rows() {
+  static constexpr const char* kBodies[] = {"any", "own", "foreign"};
+  py::list out;
+  for (const auto& row : engine::status_table()) {
+    py::dict item;
+    item["low"] = row.low;
+    item["high"] = row.high;
+    item["body"] = kBodies[static_cast<std::size_t>(row.body)];
+    item["failure"] = std::string(engine::outcome_row(row.failure).name);
+    out.append(std::move(item));
+  }
+  return out;
+}
+
+py::list fault_rows() {
+  py::list out;
+  for (const auto& row : engine::fault_table()) {
+    py::dict item;
+    item["fault"] = std::string(row.name);
+    item["whole"] = std::string(engine::outcome_row(row.whole).name);
+    item["streamed"] = std::string(engine::outcome_row(row.streamed).name);
+    out.append(std::move(item));
+  }
+  return out;
+}
+
 py::dict core_versions() {
   py::dict out;
   out["libcurl"] = http::curl_version_text();
@@ -86,6 +112,8 @@ void init_tools(py::module_& module) {
   module.def("new_id", &new_id, "A UUIDv7.");
   module.def("window_key", &window_key, py::arg("period"), py::arg("unix_s"), py::arg("time_zone"));
   module.def("outcome_rows", &outcome_rows, "The table of what may happen to an attempt.");
+  module.def("status_rows", &status_rows, "The class of each status, the first that fits.");
+  module.def("fault_rows", &fault_rows, "The class that each fault of a server comes to.");
   module.def("core_versions", &core_versions);
   module.def("_close_all", &EngineHost::close_all);
   module.def("_before_fork", &EngineHost::before_fork);

@@ -21,6 +21,7 @@ void raise_status(const Status& status) {
     case absl::StatusCode::kFailedPrecondition:
       raise("BudgetConflict", message);
     case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
       raise("InvalidRequest", message);
     default:
       raise("BudgetUnavailable", message);

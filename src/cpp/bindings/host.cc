@@ -3,12 +3,16 @@
 
 #include "bindings/host.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "bindings/asyncio_port.h"
+#include "bindings/baton.h"
 #include "bindings/errors.h"
 #include "bindings/gil.h"
 #include "bindings/spec.h"
@@ -48,6 +52,22 @@ EngineHost::~EngineHost() {
   }
 }
 
+namespace {
+
+// Worker processes that leave without atexit's hooks: see integrations/workers.py. Once a process.
+void close_when_a_worker_ends() {
+  static pid_t done = 0;
+  if (std::exchange(done, ::getpid()) == ::getpid()) return;
+  PyObject* modules = PyImport_GetModuleDict();
+  for (const char* name : {"multiprocessing.util", "billiard.util", "celery.signals"}) {
+    if (PyDict_GetItemString(modules, name) == nullptr) continue;
+    py::module_::import("sluiceway.integrations.workers").attr("close_at_exit")();
+    return;
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<engine::Engine> EngineHost::engine() {
   if (engine_) return engine_;
   pause_for_fork();
@@ -65,6 +85,7 @@ std::shared_ptr<engine::Engine> EngineHost::engine() {
   if (engine_) return engine_;  // another thread was faster while the GIL was free
   ++generation_;
   engine_ = std::move(fresh);
+  close_when_a_worker_ends();
   return engine_;
 }
 
@@ -240,6 +261,7 @@ void EngineHost::after_fork_in_child() {
     host->retry_budgets_.clear();
   }
   forget_ports_in_child();
+  forget_blocked_threads();
 }
 
 const std::shared_ptr<store::Scope>& PyScope::get() {

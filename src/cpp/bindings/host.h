@@ -125,7 +125,10 @@ void pause_for_fork();
 void init_engine(py::module_& module);
 void init_call(py::module_& module);
 void init_ledger(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine);
+void init_ledger_write(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine);
+void init_report(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine);
 void init_limits(py::module_& module);
+void init_quote(py::module_& module);
 void init_tools(py::module_& module);
 
 }  // namespace sluiceway::bindings

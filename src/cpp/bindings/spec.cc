@@ -128,6 +128,7 @@ void read_stream(const py::dict& dict, engine::DialectSpec& spec) {
   spec.stream_end_data = stream.text("end_data");
   spec.stream_end_events = stream.texts("end_events");
   spec.stream_error_events = stream.texts("error_events");
+  spec.stream_type_at = stream.text("type_at");
   spec.stream_error_at = stream.text("error_at");
   spec.stream_text = read_events(stream, "text");
   spec.stream_reasoning = read_events(stream, "reasoning");
@@ -137,6 +138,20 @@ void read_stream(const py::dict& dict, engine::DialectSpec& spec) {
   spec.stream_created_s = read_events(stream, "created_s");
   spec.stream_id = read_events(stream, "id");
   stream.finish();
+}
+
+void read_served_tier(SpecReader& reader, engine::DialectSpec& spec) {
+  const py::object rules = reader.get("served_tier");
+  if (rules.is_none()) return;
+  for (const py::handle item : rules) {
+    SpecReader rule(item.cast<py::dict>(), "dialect '" + spec.name + "', served_tier");
+    engine::ServedTierSpec out{rule.text("at"), {}};
+    for (const auto& [word, tier] : rule.table("tiers")) {
+      out.tiers.emplace_back(py::str(word), py::str(tier));
+    }
+    rule.finish();
+    spec.served_tier.push_back(std::move(out));
+  }
 }
 
 void read_classes(SpecReader& reader, engine::DialectSpec& spec) {
@@ -180,7 +195,10 @@ engine::DialectSpec read_dialect(const py::dict& dict) {
   spec.error_code = reader.text("error_code");
   spec.error_message = reader.text("error_message");
   spec.error_detail_code = reader.text("error_detail_code");
-  spec.usage_cost_usd = reader.text("usage_cost_usd");
+  spec.usage_cost_usd = reader.texts("usage_cost_usd");
+  spec.usage_cost_ticks = reader.texts("usage_cost_ticks");
+  spec.usage_beyond = reader.texts("usage_beyond");
+  read_served_tier(reader, spec);
   for (const auto& [bucket, expression] : reader.table("usage")) {
     spec.usage.emplace_back(py::str(bucket), py::str(expression));
   }
@@ -233,10 +251,24 @@ std::shared_ptr<const cost::PriceSheet> read_sheet(const py::dict& dict) {
         raise("ConfigError", "price row " + row.version + ": unknown bucket");
       row.rate[index] = integer(rate);
     }
+    if (in.contains("rate_dens")) {
+      for (const auto& [bucket, den] : in["rate_dens"].cast<py::dict>()) {
+        const std::size_t index = bucket_index(bucket.cast<std::string>());
+        if (index == kBucketCount)
+          raise("ConfigError", "price row " + row.version + ": unknown bucket");
+        row.rate_den[index] = den.cast<std::int32_t>();
+      }
+    }
     const auto factor = in["factor"].cast<py::tuple>();
     row.factor_num = factor[0].cast<std::int32_t>();
     row.factor_den = factor[1].cast<std::int32_t>();
     row.service_tier = in["service_tier"].cast<std::string>();
+    const auto text = [&in](const char* key) {
+      return in.contains(key) ? in[key].cast<std::string>() : std::string();
+    };
+    row.plan = text("plan");
+    row.size = text("size");
+    row.quality = text("quality");
     sheet.rows.push_back(std::move(row));
   }
   std::string provider = sheet.provider, model = sheet.model;

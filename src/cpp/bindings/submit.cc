@@ -37,6 +37,8 @@ enum Name : std::size_t {
   kExtraHeaders,
   kPriority,
   kAttempts,
+  kOtherUnits,
+  kPromptTokensMax,
   kNames
 };
 constexpr std::array<const char*, kNames> kNameTexts = {"stream",
@@ -58,7 +60,9 @@ constexpr std::array<const char*, kNames> kNameTexts = {"stream",
                                                         "cache_ttl_s",
                                                         "extra_headers",
                                                         "priority",
-                                                        "attempts"};
+                                                        "attempts",
+                                                        "other_units",
+                                                        "prompt_tokens_max"};
 std::array<PyObject*, kNames> interned{};
 
 using Arguments = std::array<PyObject*, kNames>;  // borrowed; null where not given
@@ -128,6 +132,24 @@ void read_scopes(PyObject* given, engine::CallRequest& request) {
   }
 }
 
+// "refuse", "wait", or a number whose bit i says that a refusal by scopes[i] waits, and bit 32 + i
+// that it has to be exact.
+void read_on_exceed(PyObject* given, engine::CallRequest& request) {
+  if (given != nullptr && PyLong_Check(given)) {
+    const std::uint64_t bits = PyLong_AsUnsignedLongLongMask(given);
+    request.waiting_scopes = static_cast<std::uint32_t>(bits);
+    request.exact_scopes = static_cast<std::uint32_t>(bits >> 32);
+    if (request.waiting_scopes != 0) request.on_exceed = engine::OnExceed::kWait;
+    return;
+  }
+  const std::string_view on_exceed = view_of(given, "refuse");
+  if (on_exceed == "wait") {
+    request.on_exceed = engine::OnExceed::kWait;
+  } else if (on_exceed != "refuse") {
+    raise("InvalidRequest", "on_exceed is 'refuse', 'wait' or a number of bits here");
+  }
+}
+
 void read_headers(PyObject* given, engine::CallRequest& request) {
   if (given == nullptr || given == Py_None) return;
   for (const py::handle item : py::handle(given)) {
@@ -192,6 +214,8 @@ void estimate_amounts(const PyRoute& route, const BoundArguments& bound,
   output = std::min(output, limit(Dimension::kOutputTokens));
   at(Dimension::kRequests) = 1;
   at(Dimension::kConcurrency) = 1;
+  at(Dimension::kCharacters) = bound.other_units[static_cast<std::size_t>(Bucket::kCharacters)];
+  at(Dimension::kQuotaUnits) = bound.other_units[static_cast<std::size_t>(Bucket::kQuotaUnits)];
   at(Dimension::kInputTokens) = input;
   at(Dimension::kOutputTokens) = output;
   // A maximum is not a need: alone it does not make a request too large for its limit.
@@ -232,10 +256,16 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   BoundArguments bound;
   bound.max_output_tokens = integer_of(given, kMaxOutputTokens, 0, 0);
   bound.prompt_allowance = integer_of(given, kPromptAllowance, 0, 0);
+  bound.prompt_tokens_max = integer_of(given, kPromptTokensMax, -1, -1);
   bound.reachable = given[kReachable] == nullptr ? 0 : buckets_of(given[kReachable]);
   bound.expected_prompt_tokens = integer_of(given, kExpectedPrompt, 0, 0);
   bound.expected_output_tokens = integer_of(given, kExpectedOutput, 0, 0);
   bound.timeout_ns = span_of(given[kTimeout], kTimeout, 30 * kNsPerSecond);
+  if (given[kOtherUnits] != nullptr && given[kOtherUnits] != Py_None) {
+    const Usage counted = read_units(given[kOtherUnits]);
+    bound.other_units = counted.units;
+    if (counted.any()) request.counted = std::make_shared<const Usage>(counted);
+  }
   request.deadline_ns = saturating_add(now_ns, bound.timeout_ns);
   request.connect_timeout_ns = span_of(given[kConnectTimeout], kConnectTimeout, 10 * kNsPerSecond);
   request.read_timeout_ns = span_of(given[kReadTimeout], kReadTimeout, 0);
@@ -244,12 +274,7 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   request.attempts = static_cast<int>(integer_of(given, kAttempts, 0, 0, 100));
   request.priority = static_cast<std::uint8_t>(
       std::clamp<std::int64_t>(integer_of(given, kPriority, 1, 1), 0, 255));
-  const std::string_view on_exceed = view_of(given[kOnExceed], "refuse");
-  if (on_exceed == "wait") {
-    request.on_exceed = engine::OnExceed::kWait;
-  } else if (on_exceed != "refuse") {
-    raise("InvalidRequest", "on_exceed is 'refuse' or 'wait' here");
-  }
+  read_on_exceed(given[kOnExceed], request);
 
   pause_for_fork();  // from here to the inbox the GIL is not released
   std::shared_ptr<engine::Call> call;
@@ -285,11 +310,27 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   return py::cast(std::make_unique<PyCall>(engine, shared, std::move(call)));
 }
 
+// Options that many calls share, put in their places once.
+struct PyPrepared {
+  py::dict options;  // owns what `given` borrows
+  Arguments given{};
+  explicit PyPrepared(const py::kwargs& named) : options(py::dict(named)) {
+    for (const auto& [name, value] : options) place(given, name.ptr(), value.ptr());
+  }
+};
+// What follows the prepared options in their order; the rest goes by name.
+constexpr std::array<Name, 4> kPositional = {kScopes, kMaxOutputTokens, kPromptAllowance,
+                                             kReachable};
+
 PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   try {
-    if (count != 2)
-      throw py::type_error("submit(route, body, *, ...) takes two positional arguments");
+    if (count < 2 || static_cast<std::size_t>(count) > 3 + kPositional.size()) {
+      throw py::type_error("submit(route, body, prepared, scopes, max_output_tokens, ...)");
+    }
     Arguments given{};
+    if (count > 2) given = py::handle(args[2]).cast<PyPrepared&>().given;
+    for (Py_ssize_t i = 3; i < count; ++i)
+      given[kPositional[static_cast<std::size_t>(i) - 3]] = args[i];
     const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
     for (Py_ssize_t i = 0; i < named; ++i) {
       place(given, PyTuple_GET_ITEM(names, i), args[count + i]);
@@ -350,6 +391,23 @@ std::uint32_t buckets_of(py::handle names) {
   return mask;
 }
 
+Usage read_units(py::handle given) {
+  Usage out;
+  if (!py::isinstance<py::dict>(given)) throw py::type_error("other_units is a dict of counts");
+  for (const auto& [name, count] : py::reinterpret_borrow<py::dict>(given)) {
+    const std::size_t index =
+        py::isinstance<py::str>(name) ? bucket_index(name.cast<std::string>()) : kBucketCount;
+    if (index == kBucketCount || static_cast<Bucket>(index) <= Bucket::kImageOutput) {
+      raise("InvalidRequest", "other_units has a name that is no unit beside tokens");
+    }
+    const long long units = PyLong_AsLongLong(count.ptr());
+    if (units == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    if (units < 0) raise("InvalidRequest", "other_units counts less than zero");
+    out.set(static_cast<Bucket>(index), units);
+  }
+  return out;
+}
+
 cost::Quote quote_of(const engine::Route& route, std::size_t body_bytes,
                      const BoundArguments& bound, std::int64_t wall_ns) {
   const std::string name = route.provider + "/" + route.model;
@@ -363,14 +421,19 @@ cost::Quote quote_of(const engine::Route& route, std::size_t body_bytes,
   cost::QuoteInput input;
   input.prompt_tokens_max =
       saturating_add(static_cast<std::int64_t>(body_bytes), bound.prompt_allowance);
+  if (bound.prompt_tokens_max >= 0) input.prompt_tokens_max = bound.prompt_tokens_max;
   input.output_tokens_max =
       bound.max_output_tokens > 0 ? bound.max_output_tokens : route.sheet->max_output_tokens;
   input.reachable_buckets = bound.reachable != 0 ? bound.reachable : cost::kTextBuckets;
   input.from_wall_ns = wall_ns;
   input.to_wall_ns = saturating_add(wall_ns, bound.timeout_ns);
   input.service_tier = route.service_tier;
+  input.plan = route.plan;
+  input.size = route.size;
+  input.quality = route.quality;
   input.expected_prompt_tokens = bound.expected_prompt_tokens;
   input.expected_output_tokens = bound.expected_output_tokens;
+  input.other_units_max = bound.other_units;
   const auto quote = cost::quote(*route.sheet, input);
   if (!quote.ok()) {
     raise("UnpricedOperation", name + ": " + std::string(to_std(quote.status().message())));
@@ -378,11 +441,13 @@ cost::Quote quote_of(const engine::Route& route, std::size_t body_bytes,
   return *quote;
 }
 
-void init_submit(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine) {
+void init_submit(py::module_& module, py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine) {
   for (std::size_t i = 0; i < kNames; ++i) {
     interned[i] = PyUnicode_InternFromString(kNameTexts[i]);
     if (interned[i] == nullptr) throw py::error_already_set();
   }
+  py::class_<PyPrepared>(module, "Prepared", "Options of submit() that many calls share.")
+      .def(py::init<const py::kwargs&>());
   auto* type = reinterpret_cast<PyTypeObject*>(engine.ptr());
   const auto method = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &submit_method));
   if (!method) throw py::error_already_set();

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kDayS = 86'400;
+constexpr std::int32_t kRateDenMax = 86'400;  // seconds in the longest unit that is sold, a day
 
 constexpr std::array<Bucket, 6> kPromptBuckets = {Bucket::kInput,        Bucket::kCacheRead,
                                                   Bucket::kCacheWrite5m, Bucket::kCacheWrite1h,
@@ -67,10 +68,23 @@ Status check_row(const PriceSheet& sheet, const PriceRow& row) {
       return row_error(sheet, row, "has an empty window, or one outside the day");
     }
   }
-  for (const std::int64_t rate : row.rate) {
-    if (rate < -1) return row_error(sheet, row, "has a rate below zero");
+  for (std::size_t i = 0; i < kBucketCount; ++i) {
+    if (row.rate[i] < -1) return row_error(sheet, row, "has a rate below zero");
+    if (row.rate_den[i] < 1 || row.rate_den[i] > kRateDenMax) {
+      return row_error(sheet, row, "has a rate over less than 1 or over more than 86,400");
+    }
+    if (row.rate_den[i] != 1 && static_cast<Bucket>(i) <= Bucket::kImageOutput) {
+      return row_error(sheet, row, "has a token rate that is not a whole number");
+    }
   }
   return absl::OkStatus();
+}
+
+// The factor that one line takes, with the rate's own denominator in it.
+std::pair<std::int64_t, std::int64_t> factor_of(const PriceRow& row, Bucket bucket) {
+  const std::int64_t den = row.rate_den[static_cast<std::size_t>(bucket)];
+  if (!takes_factor(bucket)) return {1, den};
+  return {row.factor_num, den * row.factor_den};
 }
 
 }  // namespace
@@ -135,12 +149,25 @@ bool holds_at(const PriceRow& row, std::int64_t wall_ns) {
 }
 
 const PriceRow* row_at(const PriceSheet& sheet, std::int64_t wall_ns, std::int64_t prompt_tokens,
-                       std::string_view service_tier) {
+                       const Selector& selector) {
   for (const PriceRow& row : sheet.rows) {
     if (!in_range(prompt_tokens, row.prompt_from, row.prompt_to)) continue;
-    if (same_tier(row.service_tier, service_tier) && holds_at(row, wall_ns)) return &row;
+    if (row.plan != selector.plan || !same_tier(row.service_tier, selector.service_tier)) continue;
+    if (!row.size.empty() && row.size != selector.size) continue;
+    if (!row.quality.empty() && row.quality != selector.quality) continue;
+    if (holds_at(row, wall_ns)) return &row;
   }
   return nullptr;
+}
+
+Nanousd line_half_even(const PriceRow& row, Bucket bucket, std::int64_t units) {
+  const auto [num, den] = factor_of(row, bucket);
+  return cost_half_even(units, row.rate[static_cast<std::size_t>(bucket)], num, den);
+}
+
+Nanousd line_ceiling(const PriceRow& row, Bucket bucket, std::int64_t units) {
+  const auto [num, den] = factor_of(row, bucket);
+  return cost_ceiling(units, row.rate[static_cast<std::size_t>(bucket)], num, den);
 }
 
 std::int64_t rate_of(const PriceRow& row, Bucket bucket) {
@@ -179,8 +206,7 @@ StatusOr<Nanousd> price(const PriceRow& row, const Usage& usage) {
   }
   Nanousd sum = 0;
   for (std::size_t i = 0; i < kBucketCount; ++i) {
-    sum =
-        saturating_add(sum, cost_half_even(units[i], row.rate[i], row.factor_num, row.factor_den));
+    sum = saturating_add(sum, line_half_even(row, static_cast<Bucket>(i), units[i]));
   }
   return sum;
 }

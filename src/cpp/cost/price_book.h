@@ -1,11 +1,15 @@
 // What a unit costs: price rows, and the immutable snapshot of them that a gateway prices with.
 //
 // Model. A sheet is one model of one provider; its rows differ by date, time of day, prompt length
-// and service tier, and at any instant at most one row holds for a given prompt and tier (the
-// loader, prices/load.py, proves that; with overlapping rows the first wins). A row has one rate
-// per usage bucket. A book is built once and never changed: a reload makes a new book, and a call
-// keeps the sheet it was quoted from. A new price axis (plan, image size and quality) becomes one
-// more selector of the row beside service_tier; new units are new buckets in base/usage.h.
+// and by what a Selector names: service tier, plan, and size and quality of images and videos. At
+// any instant at most one row holds for a given prompt and selector (the loader, prices/load.py,
+// proves that; with overlapping rows the first wins). A row has one rate per usage bucket. A book
+// is built once and never changed: a reload makes a new book, and a call keeps the sheet it was
+// quoted from. A new price axis becomes one more member of Selector; new units are new buckets in
+// base/usage.h.
+//
+// A factor (batch, service tier) multiplies what the model itself sells. What is billed by the call
+// beside it, searches and requests, keeps its price: no provider is known to discount those.
 //
 // Bounds: row_at is linear in a sheet's rows (at most a few dozen); find is two hash look-ups; no
 // function here allocates but make(). Threads: everything is const after make(). Time is Unix
@@ -13,7 +17,7 @@
 //
 //   auto book = PriceBook::make(sheets, "sha256:...");
 //   auto sheet = (*book)->find("openai", "gpt-6-luna");
-//   const PriceRow* row = row_at(*sheet, now_ns, prompt_tokens(usage), "");
+//   const PriceRow* row = row_at(*sheet, now_ns, prompt_tokens(usage), Selector{.plan = "team"});
 //   StatusOr<Nanousd> cost = price(*row, usage);
 //
 // Sources: docs/internals/call.md, "Money"; each row's own source stands in prices/<provider>.toml.
@@ -48,6 +52,21 @@ constexpr std::array<std::int64_t, kBucketCount> no_rates() {
   return rates;
 }
 
+constexpr std::array<std::int32_t, kBucketCount> whole_rates() {
+  std::array<std::int32_t, kBucketCount> dens{};
+  for (auto& den : dens) den = 1;
+  return dens;
+}
+
+// Which row of a sheet prices a request, beside the instant and the prompt's length. Views: they
+// live as long as what they were made from.
+struct Selector {
+  std::string_view service_tier;  // as the provider names it; "", "default", "standard" are one
+  std::string_view plan;          // of the account; "" = ordinary pay as you go
+  std::string_view size;          // "1024x1024"; rows without a size price every size
+  std::string_view quality;       // "high"; rows without a quality price every quality
+};
+
 struct PriceRow {
   std::string version;  // "deepseek/deepseek-flash@2026-11-15/peak": names the row in the ledger
   std::int64_t effective_from_ns = std::numeric_limits<std::int64_t>::min();  // Unix ns, half-open
@@ -59,11 +78,16 @@ struct PriceRow {
   // range. A vendor's "more than n" is written n + 1 by the loader.
   std::int64_t prompt_from = 0;
   std::int64_t prompt_to = std::numeric_limits<std::int64_t>::max();
-  // Nano-dollars per 1,000,000 units; -1: no rate. Reasoning without a rate of its own is output.
+  // Nano-dollars per 1,000,000 units, over rate_den; -1: no rate. Reasoning without a rate of its
+  // own is output. A price per minute of what is counted in seconds has 60 in rate_den, so that it
+  // stays exact; token buckets always have 1.
   std::array<std::int64_t, kBucketCount> rate = no_rates();
-  std::int32_t factor_num = 1;  // batch or service tier, on top of every rate
+  std::array<std::int32_t, kBucketCount> rate_den = whole_rates();
+  std::int32_t factor_num = 1;  // batch or service tier, on the rates that takes_factor() names
   std::int32_t factor_den = 1;
-  std::string service_tier;  // "" = standard
+  std::string service_tier;   // "" = standard
+  std::string plan;           // "" = pay as you go
+  std::string size, quality;  // "" = any
 };
 
 struct PriceSheet {
@@ -79,7 +103,8 @@ struct PriceSheet {
 class PriceBook {
  public:
   // InvalidArgument names the sheet and the row: a model or alias twice within a provider, a sheet
-  // without rows, an empty version, a rate below -1, a factor that is not positive, an empty range.
+  // without rows, an empty version, a rate below -1, a rate_den that is not positive (for tokens:
+  // not 1), a factor that is not positive, an empty range.
   static StatusOr<std::shared_ptr<const PriceBook>> make(std::vector<PriceSheet> sheets,
                                                          std::string version);
 
@@ -100,10 +125,16 @@ class PriceBook {
 // All tokens of a prompt, fresh, cached, audio and image: what prompt-length tiers count.
 std::int64_t prompt_tokens(const Usage& usage);
 
-// The row that prices a request: nullptr when none holds. `service_tier` is as the provider names
-// it in its answer; "", "default" and "standard" are all the standard tier.
+// The row that prices a request: nullptr when none holds. A size or quality that the selector
+// leaves empty finds only rows that have none.
 const PriceRow* row_at(const PriceSheet& sheet, std::int64_t wall_ns, std::int64_t prompt_tokens,
-                       std::string_view service_tier);
+                       const Selector& selector);
+
+// The same for a model that is sold by tier alone.
+inline const PriceRow* row_at(const PriceSheet& sheet, std::int64_t wall_ns,
+                              std::int64_t prompt_tokens, std::string_view service_tier) {
+  return row_at(sheet, wall_ns, prompt_tokens, Selector{.service_tier = service_tier});
+}
 
 // from <= value < to, the half-open ranges of a row; a `to` of INT64_MAX has no end.
 bool in_range(std::int64_t value, std::int64_t from, std::int64_t to);
@@ -113,6 +144,16 @@ bool holds_at(const PriceRow& row, std::int64_t wall_ns);
 
 // Whether a row of tier `row_tier` prices requests of `service_tier`, spelt as for row_at.
 bool same_tier(std::string_view row_tier, std::string_view service_tier);
+
+// Whether the row's factor multiplies this bucket: all but searches and requests.
+constexpr bool takes_factor(Bucket bucket) {
+  return bucket != Bucket::kSearches && bucket != Bucket::kRequests;
+}
+
+// What `units` of a bucket cost by this row: settled half to even, or as a bound, rounded up. The
+// bucket must have a rate of its own. Saturates at kNanousdMax.
+Nanousd line_half_even(const PriceRow& row, Bucket bucket, std::int64_t units);
+Nanousd line_ceiling(const PriceRow& row, Bucket bucket, std::int64_t units);
 
 // The rate that prices a bucket in this row, after folding; -1: none.
 std::int64_t rate_of(const PriceRow& row, Bucket bucket);

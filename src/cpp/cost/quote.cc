@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace sluiceway::cost {
 namespace {
@@ -52,10 +53,18 @@ bool holds_within(const PriceRow& row, std::int64_t from, std::int64_t to) {
   return false;
 }
 
+// Whether a request for `wanted` can come to be priced by a row of this size or quality.
+bool may_be(std::string_view of_row, std::string_view wanted) {
+  return of_row.empty() || wanted.empty() || wanted == "auto" || of_row == wanted;
+}
+
 bool reachable(const PriceRow& row, const QuoteInput& in) {
   if (row.prompt_from > in.prompt_tokens_max) return false;
   const bool any_tier = in.service_tier == kEveryTier || in.service_tier == "auto";
   if (!any_tier && !same_tier(row.service_tier, in.service_tier)) return false;
+  if (row.plan != in.plan || !may_be(row.size, in.size) || !may_be(row.quality, in.quality)) {
+    return false;
+  }
   return holds_within(row, in.from_wall_ns, in.to_wall_ns);
 }
 
@@ -137,10 +146,10 @@ StatusOr<Quote> quote_row(const PriceRow& row, const QuoteInput& in, std::int64_
     if (units == 0) continue;
     const auto bucket = static_cast<Bucket>(i);
     if (row.rate[i] < 0) return no_rate(row, bucket);
-    q.ceiling =
-        saturating_add(q.ceiling, cost_ceiling(units, row.rate[i], row.factor_num, row.factor_den));
-    q.expected = saturating_add(q.expected, settled(units, row.rate[i]));
-    q.low = saturating_add(q.low, settled(units, row.rate[i]));
+    q.ceiling = saturating_add(q.ceiling, line_ceiling(row, bucket, units));
+    const Nanousd line = line_half_even(row, bucket, units);
+    q.expected = saturating_add(q.expected, line);
+    q.low = saturating_add(q.low, line);
   }
   return q;
 }
@@ -172,7 +181,8 @@ StatusOr<Quote> quote(const PriceSheet& sheet, const QuoteInput& in) {
   const auto output = std::min(in.expected_output_tokens, in.output_tokens_max);
   const std::string_view tier_now =
       in.service_tier == kEveryTier || in.service_tier == "auto" ? "" : in.service_tier;
-  const PriceRow* now = row_at(sheet, in.from_wall_ns, prompt, tier_now);
+  const PriceRow* now =
+      row_at(sheet, in.from_wall_ns, prompt, {tier_now, in.plan, in.size, in.quality});
 
   Quote best;
   bool any = false;       // a row was reachable
@@ -202,6 +212,10 @@ StatusOr<Quote> quote(const PriceSheet& sheet, const QuoteInput& in) {
     message += "time for service tier '";
     message += in.service_tier;
     message += "'";
+    for (const auto& [name, value] : {std::pair{"plan", in.plan}, std::pair{"size", in.size},
+                                      std::pair{"quality", in.quality}}) {
+      if (!value.empty()) message.append(", ").append(name).append(" '").append(value).append("'");
+    }
     return absl::NotFoundError(to_absl(message));
   }
   return best;

@@ -2,11 +2,12 @@
 //
 // Model. The ceiling is the most that any settlement of this call can come to: over every row that
 // the call can reach (prompt tokens from 0 to its bound, any instant from now to its deadline, its
-// service tier), all input at the dearest bucket it can reach, all output at the dearest output
-// bucket, rounded up, and one nano-dollar more for each two lines that may each round up by half.
-// So price(row_at(...), usage) <= ceiling for every usage within the bounds: a property test over
-// the shipped sheets checks it. A cache bucket that the row has no rate for is not sold and is
-// skipped; any other reachable bucket without a rate is an error, since then no ceiling is true.
+// service tier and plan, and every size or quality that it leaves open), all input at the dearest
+// bucket it can reach, all output at the dearest output bucket, rounded up, and one nano-dollar
+// more for each two lines that may each round up by half. So price(row_at(...), usage) <= ceiling
+// for every usage within the bounds: a property test over the shipped sheets checks it. A cache
+// bucket that the row has no rate for is not sold and is skipped; any other reachable bucket
+// without a rate is an error, since then no ceiling is true.
 //
 // Low takes the expected counts at the cheapest hour and input bucket that can be reached; expected
 // takes them as fresh input at the row that holds now. low <= expected <= ceiling.
@@ -51,7 +52,10 @@ struct QuoteInput {
   std::uint32_t reachable_buckets = 0;  // bucket_bit()s of the token buckets the call may use
   std::int64_t from_wall_ns = 0;        // Unix ns; both ends belong to the range
   std::int64_t to_wall_ns = 0;
-  std::string_view service_tier;            // "" = standard, kEveryTier = any
+  std::string_view service_tier;  // "" = standard, kEveryTier = any
+  std::string_view plan;          // of the account; "" = pay as you go
+  // Of an image or a video; "" or "auto" = the provider may choose any.
+  std::string_view size, quality;
   std::int64_t expected_prompt_tokens = 0;  // clamped to the bounds above
   std::int64_t expected_output_tokens = 0;
   // Units of buckets that are not tokens (characters, images, searches, requests ...), at most.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,7 +32,9 @@ struct Answer final : cache::CachedResponse {
   std::string body, text, reasoning_text, finish_reason, model, response_id;
   std::int64_t created_s = 0;  // the provider's own clock, Unix seconds; 0: not told
   Usage usage;
-  Nanousd cost = -1;  // settled; -1: not known
+  bool usage_beyond = false;               // it reports use that the buckets do not hold
+  std::optional<std::string> served_tier;  // of the price rows, where the answer names one
+  Nanousd cost = -1;                       // settled; -1: not known
   CostSource cost_source = CostSource::kNone;
   std::string price_version;
   std::vector<std::pair<std::string, std::string>> headers;  // only where the route keeps them

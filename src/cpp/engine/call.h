@@ -43,7 +43,8 @@ struct CallRequest {
   std::vector<std::shared_ptr<store::Scope>> scopes;
   std::string idempotency_key;
   Nanousd ceiling = 0;
-  std::string price_version;  // of the row that set the ceiling
+  std::string price_version;             // of the row that set the ceiling
+  std::shared_ptr<const Usage> counted;  // units that were counted before sending; null: none
   limits::Amounts amounts{};
   std::int64_t deadline_ns = 0;  // monotonic
   std::int64_t connect_timeout_ns = 10'000'000'000;
@@ -54,6 +55,8 @@ struct CallRequest {
   int attempts = 0;  // 0: the route's
   std::uint8_t priority = 1;
   OnExceed on_exceed = OnExceed::kRefuse;
+  std::uint32_t waiting_scopes = ~0u;  // kWait: bit i: a refusal by scopes[i] waits
+  std::uint32_t exact_scopes = 0;      // bit i: scopes[i] refuses by the ledger, not by a hint
   bool stream = false;
 };
 

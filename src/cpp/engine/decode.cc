@@ -6,25 +6,64 @@
 namespace sluiceway::engine {
 namespace {
 
+// nano_decimal() gives billionths: with this, thousandths.
+constexpr int kThousandthsExponent = -6;
+
 std::string text_of(parse::JsonReader& json, const MaybePointer& pointer) {
   if (!pointer) return {};
   const auto text = json.text(*pointer);
   return text ? std::string(*text) : std::string();
 }
 
-void read_raw(parse::JsonReader& json, const std::vector<parse::JsonPointer>& pointers,
-              const MaybePointer& cost, RawUsage& raw) {
-  for (std::size_t i = 0; i < pointers.size(); ++i) {
-    if (const auto value = json.integer(pointers[i])) {
-      raw.value[i] = *value;
+std::optional<std::int64_t> read_count(parse::JsonReader& json, const RawField& field) {
+  std::optional<std::int64_t> count;
+  switch (field.kind) {
+    case RawKind::kCount:
+      count = json.integer(field.pointer);
+      break;
+    case RawKind::kThousandths:
+      count = json.nano_decimal(field.pointer, kThousandthsExponent);
+      break;
+    case RawKind::kMatches:
+      count = static_cast<std::int64_t>(json.count(field.pointer));
+      if (*count == 0) count.reset();
+      break;
+  }
+  if (count && (*count < 0 || *count > kCountMax)) count.reset();
+  return count;
+}
+
+RawUsage read_usage_fields(parse::JsonReader& json, const Dialect& dialect,
+                           const UsageFields& fields) {
+  RawUsage raw;
+  for (std::size_t i = 0; i < fields.raws.size(); ++i) {
+    if (const auto count = read_count(json, fields.raws[i])) {
+      raw.value[i] = *count;
       raw.present |= 1u << i;
     }
   }
-  if (cost) {
-    if (const auto value = json.nano_decimal(*cost); value && *value >= 0) {
-      raw.reported_cost = *value;
+  for (const auto& cost : fields.costs) {
+    const auto amount = json.nano_decimal(cost.pointer, cost.exponent);
+    if (!amount || *amount < 0 || *amount > kReportedCostMax) continue;
+    raw.reported_cost = *amount;
+    break;
+  }
+  for (const auto& pointer : fields.beyond) raw.beyond |= json.present(pointer);
+  for (std::size_t i = 0; i < fields.tiers.size(); ++i) {
+    const auto word = json.text(fields.tiers[i]);
+    if (!word) continue;
+    const TierWords& known = dialect.served_tier[i];
+    for (std::size_t n = 0; n < known.size(); ++n) {
+      if (known[n].first == *word) raw.tier_words[i] = static_cast<std::int8_t>(n);
     }
   }
+  return raw;
+}
+
+void take_usage(const Dialect& dialect, const RawUsage& raw, const Usage* counted, Answer& answer) {
+  answer.usage = dialect.usage_of(raw, counted);
+  answer.usage_beyond = raw.beyond;
+  if (const auto tier = dialect.served_tier_of(raw)) answer.served_tier = std::string(*tier);
 }
 
 void read_error(parse::JsonReader& json, const Dialect& dialect, ErrorInfo& error,
@@ -39,32 +78,14 @@ bool listed(const std::vector<std::string>& list, std::string_view word) {
   return list.empty() || std::find(list.begin(), list.end(), word) != list.end();
 }
 
-Failure by_status(int status, bool own_body) {
-  switch (status) {
-    case 401:
-      return Failure::kAuthentication;
-    case 402:
-      return Failure::kNoMoney;
-    case 403:
-      return Failure::kPermission;
-    case 408:
-      return Failure::kTimeoutRefused;
-    case 425:
-      return Failure::kTooEarly;
-    case 429:
-      return Failure::kRateLimited;
-    case 503:
-    case 529:
-      return own_body ? Failure::kOverloaded : Failure::kServerError;
-    default:
-      return status >= 500 ? Failure::kServerError : Failure::kBadRequest;
-  }
-}
-
 }  // namespace
 
-bool Decoder::read_body(const Dialect& dialect, Answer& answer) {
+bool Decoder::read_body(const Dialect& dialect, Answer& answer, const Usage* counted) {
+  answer.usage = dialect.usage_of({}, counted);
   if (!json_.parse(answer.body)) return false;
+  // Before the check below: an answer of another operation may still say what it cost.
+  const RawUsage raw = read_usage_fields(json_, dialect, dialect.fields);
+  take_usage(dialect, raw, counted, answer);
   const bool has_text = !dialect.text || json_.present(*dialect.text);
   const bool has_finish = !dialect.finish_reason || json_.present(*dialect.finish_reason);
   if (!has_text && !has_finish) return false;
@@ -75,9 +96,6 @@ bool Decoder::read_body(const Dialect& dialect, Answer& answer) {
   answer.response_id = text_of(json_, dialect.id);
   if (dialect.created_s) answer.created_s = json_.integer(*dialect.created_s).value_or(0);
   answer.cut = dialect.is_cut(answer.finish_reason);
-  RawUsage raw;
-  read_raw(json_, dialect.raws, dialect.usage_cost_usd, raw);
-  answer.usage = dialect.usage_of(raw);
   return true;
 }
 
@@ -109,7 +127,7 @@ Failure Decoder::classify(const Dialect* dialect, int status, std::string_view b
       if (ruled != Failure::kNone) return ruled;
     }
   }
-  return by_status(status, own_body);
+  return failure_of_status(status, own_body);
 }
 
 Status StreamDecoder::feed(std::string_view bytes, std::vector<Delta>& out) {
@@ -131,9 +149,11 @@ void StreamDecoder::on_event(const parse::SseEvent& event) {
     error_ = {"", "", "an event of the stream is not JSON"};
     return;
   }
-  read_event(event.type);
+  std::string_view type = event.type;
+  if (dialect_.stream_type_at) type = json_.text(*dialect_.stream_type_at).value_or(type);
+  read_event(type);
   const auto& ends = dialect_.stream_end_events;
-  if (std::find(ends.begin(), ends.end(), event.type) != ends.end()) ended_ = true;
+  if (std::find(ends.begin(), ends.end(), type) != ends.end()) ended_ = true;
 }
 
 void StreamDecoder::read_event(std::string_view type) {
@@ -184,15 +204,9 @@ void StreamDecoder::read_event(std::string_view type) {
 void StreamDecoder::read_usage(std::string_view type, bool finished_here) {
   for (const auto& usage : dialect_.stream_usage) {
     if (usage.event != "*" && usage.event != type) continue;
-    RawUsage here;
-    read_raw(json_, usage.raws, usage.cost, here);
-    if (here.present == 0) continue;
-    for (std::size_t i = 0; i < dialect_.raws.size(); ++i) {
-      if ((here.present >> i) & 1u) raw_.value[i] = here.value[i];
-    }
-    raw_.present |= here.present;
-    if (here.reported_cost >= 0) raw_.reported_cost = here.reported_cost;
-    if (finished_ || finished_here) usage_final_ = true;
+    const RawUsage here = read_usage_fields(json_, dialect_, usage.fields);
+    raw_.take(here);
+    if (here.anything() && (finished_ || finished_here)) usage_final_ = true;
   }
 }
 
@@ -203,7 +217,7 @@ void StreamDecoder::append(bool reasoning, std::string_view text) {
   delivered_ = true;
 }
 
-void StreamDecoder::fill(Answer& answer) const {
+void StreamDecoder::fill(Answer& answer, const Usage* counted) const {
   answer.text = text_;
   answer.reasoning_text = reasoning_text_;
   answer.finish_reason = finish_reason_;
@@ -211,7 +225,7 @@ void StreamDecoder::fill(Answer& answer) const {
   answer.response_id = response_id_;
   answer.created_s = created_s_;
   answer.cut = dialect_.is_cut(finish_reason_);
-  answer.usage = dialect_.usage_of(raw_);
+  take_usage(dialect_, raw_, counted, answer);
 }
 
 }  // namespace sluiceway::engine

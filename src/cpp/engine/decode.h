@@ -21,9 +21,10 @@ namespace sluiceway::engine {
 
 class Decoder {
  public:
-  // Fills text, usage, finish reason and the rest from `answer.body`. False: not one JSON value, or
-  // without the dialect's text and finish reason both.
-  bool read_body(const Dialect& dialect, Answer& answer);
+  // Fills text, usage, finish reason and the rest from `answer.body`. `counted` is what was counted
+  // before sending, or null. False: not one JSON value, or without the dialect's text and finish
+  // reason both; the usage is filled as far as it can be read.
+  bool read_body(const Dialect& dialect, Answer& answer, const Usage* counted = nullptr);
 
   // The class of an answer that is not 2xx (or a redirect), from status and body; fills the
   // provider's words.
@@ -59,7 +60,7 @@ class StreamDecoder final : public parse::SseHandler {
   bool usage_final() const { return usage_final_; }
   const ErrorInfo& error() const { return error_; }
   // Text, usage, finish reason and model so far.
-  void fill(Answer& answer) const;
+  void fill(Answer& answer, const Usage* counted = nullptr) const;
 
  private:
   void read_event(std::string_view type);

@@ -84,7 +84,7 @@ class Dispatcher {
   void enter_ledger(Job& job);
   void admitted(Job& job);
   void refused_by_ledger(Job& job, store::Verdict& verdict);
-  void park(Job& job);
+  void park(Job& job, std::int64_t wait_ns);
   void unpark_one();
   void send(Job& job);
   void wait_in(Group& group);
@@ -112,7 +112,6 @@ class Dispatcher {
   void fail_unsent(Job& job, Failure failure, ErrorKind kind, std::string message,
                    Ending ending = {});
   Books settle(Job& job, const OutcomeRow& row, Answer* answer, Ending& ending);
-  bool price_answer(Job& job, Answer& answer);
   void write_books(Job& job, Books books, const Answer* answer, Nanousd amount);
   void release_permit(Job& job, Failure failure, const Answer* answer);
   void report_breaker(Job& job, const OutcomeRow& row, std::int64_t retry_after_ns);
@@ -146,6 +145,7 @@ class Dispatcher {
   std::vector<std::unique_ptr<Job>> removed_;  // destroyed between callbacks
   std::vector<std::uint64_t> granted_, expired_;
   int share_ = 1;
+  bool closing_ = false;  // shut_down(): nobody is started any more
 };
 
 }  // namespace sluiceway::engine

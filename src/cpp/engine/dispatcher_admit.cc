@@ -8,6 +8,42 @@ namespace sluiceway::engine {
 namespace {
 
 constexpr std::int64_t kParkRetryNs = 20'000'000;  // other processes' settlements are not announced
+constexpr std::int64_t kWindowRetryNs = 250'000'000;  // nothing but the window's end brings room
+
+// The scope that a verdict names, with its window; null: none of the call's.
+const store::Scope* scope_named(const CallRequest& asked, std::string_view name, std::size_t* at) {
+  for (std::size_t i = 0; i < asked.scopes.size(); ++i) {
+    const store::Scope& scope = *asked.scopes[i];
+    const std::string& own = scope.name();
+    const bool windowed = scope.config().period != Period::kNone && name.size() > own.size() &&
+                          name.starts_with(own) &&
+                          (name[own.size()] == '@' || name[own.size()] == ':');
+    if (name != own && !windowed) continue;
+    *at = i;
+    return &scope;
+  }
+  return nullptr;
+}
+
+bool waits(const CallRequest& asked, std::size_t scope) {
+  return asked.on_exceed == OnExceed::kWait &&
+         (scope >= 32 || ((asked.waiting_scopes >> scope) & 1u) != 0);
+}
+
+// Whether a hint is not enough: who waits, or cuts the call to what is left, needs the true
+// balance.
+bool needs_verdict(const CallRequest& asked, std::size_t scope) {
+  return waits(asked, scope) || scope >= 32 || ((asked.exact_scopes >> scope) & 1u) != 0;
+}
+
+// When a scope that settled money alone has filled may have room again: the end of its window, or
+// the next slot of a rolling one. kNever: only by another limit.
+std::int64_t window_wait_ns(const store::Scope& scope, std::int64_t wall_ns) {
+  const store::ScopeConfig& config = scope.config();
+  if (config.rolling_ns > 0) return config.rolling_ns / store::kRollingSlots;
+  const std::int64_t end_ns = window_end_ns(config.period, wall_ns, scope.zone());
+  return end_ns == INT64_MAX ? kNever : std::max<std::int64_t>(end_ns - wall_ns, 0);
+}
 
 }  // namespace
 
@@ -175,8 +211,9 @@ void Dispatcher::enter_breaker(Job& job) {
 
 bool Dispatcher::fits_hints(Job& job) {
   const CallRequest& asked = job.asked();
-  for (const auto& scope : asked.scopes) {
-    if (!scope->surely_exceeded(asked.ceiling, now_ns_)) continue;
+  for (std::size_t i = 0; i < asked.scopes.size(); ++i) {
+    const auto& scope = asked.scopes[i];
+    if (!scope->surely_exceeded(asked.ceiling, now_ns_) || needs_verdict(asked, i)) continue;
     Ending ending;
     ending.budget = BudgetRefusal{
         scope->name(),
@@ -254,10 +291,18 @@ void Dispatcher::refused_by_ledger(Job& job, store::Verdict& verdict) {
       break;
   }
   const ScopeBalance& b = verdict.balance;
-  const bool room_may_come =
-      verdict.kind == store::Verdict::kExceeded &&
-      saturating_add(saturating_add(b.settled, b.in_doubt), verdict.amount) <= b.limit;
-  if (job.asked().on_exceed == OnExceed::kWait && room_may_come) return park(job);
+  std::size_t at = 0;
+  const store::Scope* scope = scope_named(job.asked(), verdict.scope, &at);
+  if (verdict.kind == store::Verdict::kExceeded && scope != nullptr && waits(job.asked(), at)) {
+    // Room comes when running calls end; else only with the next window, if that is in time.
+    if (saturating_add(saturating_add(b.settled, b.in_doubt), verdict.amount) <= b.limit) {
+      return park(job, kParkRetryNs);
+    }
+    const std::int64_t wait_ns = window_wait_ns(*scope, wall_ns_);
+    if (verdict.amount <= b.limit && wait_ns < job.deadline_ns - now_ns_) {
+      return park(job, std::clamp(wait_ns, kParkRetryNs, kWindowRetryNs));
+    }
+  }
   ending.budget = BudgetRefusal{verdict.scope, b, verdict.amount};
   parts_.counters->refused_by_budget.fetch_add(1, std::memory_order_relaxed);
   note(EventKind::kBudgetRefused, job, verdict.scope);
@@ -267,15 +312,15 @@ void Dispatcher::refused_by_ledger(Job& job, store::Verdict& verdict) {
               std::move(ending));
 }
 
-void Dispatcher::park(Job& job) {
+void Dispatcher::park(Job& job, std::int64_t wait_ns) {
   job.stage = Stage::kParked;
-  job.resume_ns = now_ns_ + kParkRetryNs;
+  job.resume_ns = now_ns_ + wait_ns;
   parked_.push_back(job.call->seq);
   schedule(job);
 }
 
 void Dispatcher::unpark_one() {
-  while (!parked_.empty()) {
+  while (!closing_ && !parked_.empty()) {
     Job* job = find(parked_.front());
     parked_.pop_front();
     if (job != nullptr && job->stage == Stage::kParked) return enter_ledger(*job);
@@ -312,8 +357,8 @@ void Dispatcher::send(Job& job) {
   if (!route.idempotency_header.empty()) {
     job.wire.extra_headers.push_back({route.idempotency_header, asked.call_id.text()});
   }
-  const std::int64_t left = job.deadline_ns - now_ns_;
-  job.wire.connect_timeout_ns = std::min(asked.connect_timeout_ns, left);
+  // Not cut down to what is left: the call's own deadline would race with it and lose.
+  job.wire.connect_timeout_ns = asked.connect_timeout_ns;
   job.wire.pool_timeout_ns = asked.pool_timeout_ns;
   job.waited_ns = now_ns_ - job.stage_ns;
   job.queue_ns += job.waited_ns;

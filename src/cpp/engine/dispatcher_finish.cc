@@ -3,13 +3,12 @@
 #include <utility>
 
 #include "engine/dispatcher.h"
+#include "engine/pricing.h"
 
 namespace sluiceway::engine {
 namespace {
 
 constexpr std::int64_t kAccountOpenNs = 300 * kNsPerSecond;
-// A provider's own clock is believed (for the tariff of the hour) only near ours.
-constexpr std::int64_t kCreatedSkewMaxNs = 3600 * kNsPerSecond;
 
 // The caller's own limits end a flight for that caller only; the next in line pays and goes on.
 bool is_own_error(ErrorKind kind, Outcome outcome) {
@@ -17,10 +16,11 @@ bool is_own_error(ErrorKind kind, Outcome outcome) {
     case ErrorKind::kBudgetExceeded:
     case ErrorKind::kBudgetUnavailable:
     case ErrorKind::kLimited:
-    case ErrorKind::kRequestTooLarge:
     case ErrorKind::kAlreadySubmitted:
     case ErrorKind::kDeadlineExceeded:
     case ErrorKind::kCancelled:
+      return outcome == Outcome::kNeverSent || outcome == Outcome::kRefused;  // by an earlier try
+    case ErrorKind::kRequestTooLarge:
       return outcome == Outcome::kNeverSent;
     default:
       return false;
@@ -97,56 +97,29 @@ void Dispatcher::release_permit(Job& job, Failure failure, const Answer* answer)
   group.dirty = true;
 }
 
-// The answer's cost: the provider's own figure, else the table's. False: it cannot be known.
-bool Dispatcher::price_answer(Job& job, Answer& answer) {
-  const Usage& usage = answer.usage;
-  if (usage.reported_cost_nanousd >= 0) {
-    answer.cost = usage.reported_cost_nanousd;
-    answer.cost_source = CostSource::kProvider;
-    return true;
-  }
-  const Route& route = job.route();
-  if (!route.sheet || !route.dialect) return false;
-  // Absent is not zero: a body without its input or output count has no known price.
-  for (const auto& expression : route.dialect->usage) {
-    const bool needed = expression.bucket == Bucket::kInput || expression.bucket == Bucket::kOutput;
-    if (needed && !usage.has(expression.bucket)) return false;
-  }
-  if (!usage.any()) return false;
-  std::int64_t at_ns = job.sent_wall_ns;
-  const std::int64_t created_ns =
-      answer.created_s > INT64_MAX / kNsPerSecond ? 0 : answer.created_s * kNsPerSecond;
-  if (created_ns > 0 && std::abs(created_ns - at_ns) <= kCreatedSkewMaxNs) at_ns = created_ns;
-  const cost::PriceRow* row =
-      cost::row_at(*route.sheet, at_ns, cost::prompt_tokens(usage), route.service_tier);
-  if (row == nullptr) return false;
-  const auto cost = cost::price(*row, usage);
-  if (!cost.ok()) return false;
-  answer.cost = *cost;
-  answer.cost_source = CostSource::kTable;
-  answer.price_version = row->version;
-  return true;
-}
-
 Books Dispatcher::settle(Job& job, const OutcomeRow& row, Answer* answer, Ending& ending) {
   if (job.route().free) {
     ending.cost = 0;
     return Books::kVoid;
   }
+  if (job.route().job && row.failure == Failure::kNone) {
+    ending.held = job.asked().ceiling;
+    return Books::kKeep;
+  }
   Books books = row.books;
-  const bool readable = answer != nullptr && answer->usage.any();
   const bool whole = row.failure == Failure::kNone ||
                      (job.stream && job.stream->usage_final() && books == Books::kInDoubt);
-  if (readable || (answer != nullptr && answer->usage.reported_cost_nanousd >= 0)) {
-    const bool priced = price_answer(job, *answer);
-    if (priced && whole) {
-      books = Books::kSettle;
-    } else if (priced) {
-      answer->cost_source = CostSource::kEstimated;  // the delivered part, for people
-    }
+  const bool known =
+      answer != nullptr && whole && price_answer(job.route(), job.sent_wall_ns, *answer);
+  if (known) {
+    books = Books::kSettle;
+  } else if (books == Books::kSettle) {
+    books = Books::kInDoubt;
   }
-  if (books == Books::kSettle && (answer == nullptr || answer->cost < 0)) books = Books::kInDoubt;
   if (answer != nullptr) {
+    if (books == Books::kInDoubt) {  // of what was delivered, for people
+      estimate_answer(job.route(), job.sent_wall_ns, job.wire.body.size(), *answer);
+    }
     ending.cost_source = answer->cost_source;
     ending.price_version = answer->price_version;
     if (books != Books::kInDoubt || answer->cost_source == CostSource::kEstimated) {
@@ -183,6 +156,8 @@ void Dispatcher::write_books(Job& job, Books books, const Answer* answer, Nanous
       parts_.counters->in_doubt.fetch_add(1, std::memory_order_relaxed);
       note(EventKind::kInDoubt, job, std::to_string(job.asked().ceiling) + " nanousd held");
       break;
+    case Books::kKeep:
+      return;
   }
   if (answer != nullptr) {
     finish.usage = answer->usage;
@@ -250,7 +225,7 @@ void Dispatcher::publish(Job& job, Ending ending) {
     return remove(job);
   }
   // The payer may have left already; then nobody gets an error that was only the payer's own.
-  const bool own = is_own_error(ending.kind, ending.outcome);
+  const bool own = !closing_ && is_own_error(ending.kind, ending.outcome);
   std::vector<std::unique_ptr<Waiter>> waiters = std::move(job.waiters);
   job.waiters.clear();
   for (auto& waiter : waiters) {
@@ -325,6 +300,11 @@ void Dispatcher::on_waiter_deadline(Job& job, std::uint32_t number) {
 // One caller of a flight goes; the transfer goes on for the others and ends with the last.
 void Dispatcher::leave(Job& job, std::uint32_t number, Ending ending) {
   if (job.waiters.size() == 1) return stop(job, Stop::kCancel);
+  if (!closing_ && job.stage != Stage::kInFlight &&
+      static_cast<std::uint32_t>(job.call->seq) == number) {
+    // The payer goes while nothing is on the wire: it takes its reservation along, the next pays.
+    return stop(job, ending.kind == ErrorKind::kDeadlineExceeded ? Stop::kDeadline : Stop::kCancel);
+  }
   for (auto& waiter : job.waiters) {
     if (static_cast<std::uint32_t>(waiter->call->seq) != number) continue;
     timers_.remove(waiter->timer);
@@ -340,6 +320,7 @@ void Dispatcher::leave(Job& job, std::uint32_t number, Ending ending) {
 }
 
 void Dispatcher::shut_down() {
+  closing_ = true;
   std::vector<std::uint64_t> all;
   for (const auto& [seq, job] : jobs_) all.push_back(seq);
   for (const std::uint64_t seq : all) {

@@ -103,7 +103,7 @@ void Dispatcher::resume(std::uint64_t seq) {
 Failure Dispatcher::read_stream(Job& job, const http::TransferEnd& end, Answer& answer,
                                 ErrorInfo& error, std::string& message) {
   const StreamDecoder& stream = *job.stream;
-  stream.fill(answer);
+  stream.fill(answer, job.asked().counted.get());
   if (stream.ended()) return Failure::kNone;
   if (stream.failed()) {
     error = stream.error();
@@ -123,6 +123,10 @@ Failure Dispatcher::read_answer(Job& job, const http::TransferEnd& end, Answer& 
     message = end.detail;
     return unsent_failure(end.error);
   }
+  if (end.error == http::TransferError::kRefusedStream) {
+    message = end.detail;
+    return Failure::kStreamRefused;
+  }
   if (end.response_started && !is_success(end.status)) {
     const Failure failure = decoder_.classify(route.dialect.get(), end.status, job.body, error);
     message = error.message.empty() ? "HTTP status " + std::to_string(end.status) : error.message;
@@ -134,7 +138,8 @@ Failure Dispatcher::read_answer(Job& job, const http::TransferEnd& end, Answer& 
     return Failure::kBroken;
   }
   answer.body = std::move(job.body);
-  if (route.dialect && !decoder_.read_body(*route.dialect, answer) && !route.lenient) {
+  if (route.dialect && !decoder_.read_body(*route.dialect, answer, job.asked().counted.get()) &&
+      !route.lenient) {
     message = "the provider's 200 answer is not a complete " + route.dialect->name + " body";
     return Failure::kInvalidResponse;
   }
@@ -239,7 +244,7 @@ void Dispatcher::stop(Job& job, Stop why) {
     report_breaker(job, outcome_row(failure), -1);
     auto answer = std::make_shared<Answer>();
     answer->status = job.status;
-    if (job.stream) job.stream->fill(*answer);
+    if (job.stream) job.stream->fill(*answer, job.asked().counted.get());
     Ending ending;
     ending.message = deadline                  ? "a deadline of the call passed"
                      : why == Stop::kMalformed ? "the stream breaks its format's bounds"

@@ -62,7 +62,8 @@ StatusOr<std::shared_ptr<Engine>> Engine::start(EngineOptions options) {
   engine->pumps_ledger_ = !options.threaded || options.ledger.path == ":memory:" ||
                           options.ledger.durability == store::Durability::kMemory;
   options.ledger.threaded = !engine->pumps_ledger_;
-  auto ledger = store::open_ledger(options.ledger, engine.get());
+  auto ledger = options.open_ledger ? options.open_ledger(options.ledger, engine.get())
+                                    : store::open_ledger(options.ledger, engine.get());
   if (!ledger.ok()) return ledger.status();
   engine->ledger_ = *std::move(ledger);
   engine->dispatcher_ = std::make_unique<Dispatcher>(

@@ -19,6 +19,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -46,6 +47,9 @@ struct EngineOptions {
   Clock* clock = nullptr;
   Random* random = nullptr;
   std::unique_ptr<http::Transport> transport;
+  std::function<StatusOr<std::shared_ptr<store::Ledger>>(const store::LedgerOptions&,
+                                                         store::VerdictSink*)>
+      open_ledger;
 };
 
 class Engine final : public store::VerdictSink {

@@ -27,6 +27,8 @@ constexpr std::array<OutcomeRow, kFailureCount> kTable = {{
     {F::kTooEarly, "too_early", K::kOverloaded, kRefused, Books::kVoid, true, false, B::kIgnored},
     {F::kConflictRefused, "conflict_refused", K::kOverloaded, kRefused, Books::kVoid, true, false,
      B::kIgnored},
+    {F::kStreamRefused, "stream_refused", K::kOverloaded, kRefused, Books::kVoid, true, false,
+     B::kIgnored},
     {F::kAuthentication, "authentication", K::kAuthentication, kRefused, Books::kVoid, false, false,
      B::kAccount},
     {F::kPermission, "permission", K::kPermission, kRefused, Books::kVoid, false, false,
@@ -66,12 +68,95 @@ constexpr bool in_order() {
   }
   return true;
 }
+// RFC 9110, section 15; 529 is Anthropic's "overloaded". A 503 or 529 without the provider's own
+// body may come from a proxy behind which the request was executed.
+constexpr std::array<StatusRow, kStatusRowCount> kStatuses = {{
+    {401, 401, ErrorBody::kAny, F::kAuthentication},
+    {402, 402, ErrorBody::kAny, F::kNoMoney},
+    {403, 403, ErrorBody::kAny, F::kPermission},
+    {408, 408, ErrorBody::kAny, F::kTimeoutRefused},
+    {425, 425, ErrorBody::kAny, F::kTooEarly},
+    {429, 429, ErrorBody::kAny, F::kRateLimited},
+    {503, 503, ErrorBody::kOwn, F::kOverloaded},
+    {529, 529, ErrorBody::kOwn, F::kOverloaded},
+    {500, 999, ErrorBody::kAny, F::kServerError},
+    {0, 499, ErrorBody::kAny, F::kBadRequest},
+}};
+
+// In the order of sluiceway/simulator/faults/table.py.
+constexpr std::array<FaultRow, kFaultCount> kFaults = {{
+    {"connect_refused", F::kUnreached, F::kUnreached},
+    {"connect_hang", F::kUnreached, F::kUnreached},
+    {"slow_accept", F::kNone, F::kNone},
+    {"close_at_accept", F::kBroken, F::kBroken},
+    {"reset_at_accept", F::kBroken, F::kBroken},
+    {"tls_expired", F::kUnreached, F::kUnreached},
+    {"tls_wrong_host", F::kUnreached, F::kUnreached},
+    {"tls_untrusted", F::kUnreached, F::kUnreached},
+    {"tls_not_tls", F::kUnreached, F::kUnreached},
+    {"tls_cut", F::kUnreached, F::kUnreached},
+    {"tls_reset", F::kUnreached, F::kUnreached},
+    {"tls_stall", F::kUnreached, F::kUnreached},
+    {"none", F::kNone, F::kNone},
+    {"drop_before", F::kBroken, F::kBroken},
+    {"drop_after", F::kBroken, F::kBroken},
+    {"reset_before", F::kBroken, F::kBroken},
+    {"reset_after", F::kBroken, F::kBroken},
+    {"stall_before", F::kDeadlineSent, F::kDeadlineSent},
+    {"stall_after", F::kDeadlineSent, F::kDeadlineSent},
+    {"cut_head", F::kInvalidResponse, F::kBroken},
+    {"reset_head", F::kBroken, F::kBroken},
+    {"cut_body", F::kBroken, F::kStreamBroken},
+    {"cut_chunked", F::kBroken, F::kStreamBroken},
+    {"cut_no_length", F::kInvalidResponse, F::kStreamBroken},
+    {"no_length", F::kNone, F::kNone},
+    {"reset_body", F::kBroken, F::kStreamBroken},
+    {"stall_body", F::kDeadlineSent, F::kDeadlineSent},
+    {"drip", F::kNone, F::kNone},
+    {"bad_chunk", F::kBroken, F::kBroken},
+    {"huge_chunk", F::kBroken, F::kBroken},
+    {"bad_length", F::kBroken, F::kBroken},
+    {"two_lengths", F::kInvalidResponse, F::kBroken},
+    {"not_http", F::kBroken, F::kBroken},
+    {"nul_header", F::kBroken, F::kBroken},
+    {"huge_headers", F::kBroken, F::kBroken},
+    {"interim", F::kNone, F::kNone},
+    {"endless_interim", F::kBroken, F::kBroken},
+    {"endless_body", F::kBroken, F::kInvalidResponse},
+    {"extra_answer", F::kNone, F::kNone},
+    {"zip_bomb", F::kBroken, F::kInvalidResponse},
+    {"not_json", F::kInvalidResponse, F::kBroken},
+    {"redirect", F::kBadRequest, F::kBadRequest},
+    {"rst_internal", F::kBroken, F::kBroken},
+    {"rst_cancel", F::kBroken, F::kBroken},
+    {"rst_no_error", F::kBroken, F::kBroken},
+    {"rst_calm", F::kBroken, F::kBroken},
+    {"rst_http11", F::kBroken, F::kBroken},
+    {"rst_refused", F::kStreamRefused, F::kStreamRefused},
+    {"rst_body", F::kBroken, F::kStreamBroken},
+    {"goaway_below", F::kStreamRefused, F::kStreamRefused},
+    {"goaway_above", F::kNone, F::kNone},
+    {"goaway_drop", F::kBroken, F::kBroken},
+    {"bad_frame", F::kBroken, F::kBroken},
+}};
+
 static_assert(in_order(), "outcome rows out of order, or a row that re-sends what is in doubt");
 
 }  // namespace
 
 const std::array<OutcomeRow, kFailureCount>& outcome_table() { return kTable; }
 const OutcomeRow& outcome_row(Failure failure) { return kTable[static_cast<std::size_t>(failure)]; }
+
+const std::array<StatusRow, kStatusRowCount>& status_table() { return kStatuses; }
+const std::array<FaultRow, kFaultCount>& fault_table() { return kFaults; }
+
+Failure failure_of_status(int status, bool own_body) {
+  for (const auto& row : kStatuses) {
+    const bool fits = row.body == ErrorBody::kAny || (row.body == ErrorBody::kOwn) == own_body;
+    if (status >= row.low && status <= row.high && fits) return row.failure;
+  }
+  return Failure::kBadRequest;
+}
 
 Failure failure_by_name(std::string_view name) {
   for (const auto& row : kTable) {

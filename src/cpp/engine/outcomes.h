@@ -1,5 +1,5 @@
 // The one table of what may happen to an attempt: may it be sent again, is it billed, what does the
-// breaker learn.
+// breaker learn; and which status and which fault of a server leads to which class.
 //
 // Everything that decides about money or re-sending reads this table: the dispatcher, the Python
 // errors, docs/reference/outcomes.md (generated from it) and the tests. A class is named by a
@@ -27,6 +27,7 @@ enum class Failure : std::uint8_t {
   kTimeoutRefused,   // 408: the server gave up waiting for the request
   kTooEarly,         // 425
   kConflictRefused,  // 409, where a dialect documents that nothing was executed
+  kStreamRefused,    // HTTP/2 says that it has not processed the stream (RFC 9113, 6.8 and 8.7)
   kAuthentication,   // 401
   kPermission,       // 403
   kBadRequest,       // 400, 404, 413, 422 and other 4xx; redirects, which are never followed
@@ -43,9 +44,11 @@ enum class Failure : std::uint8_t {
   kCancelledSent,    // the caller cancelled after the first request byte
   kCancelledUnsent,  // the caller cancelled before it
 };
-constexpr std::size_t kFailureCount = 24;
+constexpr std::size_t kFailureCount = 25;
 
-enum class Books : std::uint8_t { kSettle, kVoid, kInDoubt };  // what the reservation becomes
+// What the reservation becomes. kKeep: it stays as it is, for the job that the call has started; it
+// stands in no row of the table.
+enum class Books : std::uint8_t { kSettle, kVoid, kInDoubt, kKeep };
 enum class BreakerWord : std::uint8_t { kSuccess, kFailure, kIgnored, kAccount };
 
 struct OutcomeRow {
@@ -61,6 +64,28 @@ struct OutcomeRow {
 
 const OutcomeRow& outcome_row(Failure failure);
 const std::array<OutcomeRow, kFailureCount>& outcome_table();
+// What a status means where no rule of a dialect has matched. The first row that fits holds.
+enum class ErrorBody : std::uint8_t { kAny, kOwn, kForeign };  // the provider's own error body?
+struct StatusRow {
+  int low, high;  // both included
+  ErrorBody body;
+  Failure failure;
+};
+constexpr std::size_t kStatusRowCount = 10;
+const std::array<StatusRow, kStatusRowCount>& status_table();
+// `status` is not 2xx; what fits no row is a bad request.
+Failure failure_of_status(int status, bool own_body);
+
+// What a fault of a server comes to, on a whole answer and on a stream. The engine does not know
+// faults, it sees their traces; so these rows bind it by the tests that play each of them against
+// it (sluiceway.simulator.faults, tests/python/simulator/test_fault_server_outcomes.py).
+struct FaultRow {
+  std::string_view name;
+  Failure whole, streamed;
+};
+constexpr std::size_t kFaultCount = 53;
+const std::array<FaultRow, kFaultCount>& fault_table();
+
 // kFailureCount's worth of names; kNone when there is no such name.
 Failure failure_by_name(std::string_view name);
 

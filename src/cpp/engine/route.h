@@ -46,11 +46,11 @@ struct Route {
   std::string method = "POST", proxy, unix_socket;
   http::HttpVersion version = http::HttpVersion::kAuto;
   std::int64_t idle_reuse_max_ns = 4'000'000'000;
-  std::shared_ptr<const Dialect> dialect;         // null: the answer is passed on unread
-  std::shared_ptr<const cost::PriceSheet> sheet;  // null: only with a stated cap, or free
-  std::string service_tier;
-  std::shared_ptr<Group> group;                             // null: no limits
-  std::shared_ptr<limits::CircuitBreaker> breaker;          // never null
+  std::shared_ptr<const Dialect> dialect;           // null: the answer is passed on unread
+  std::shared_ptr<const cost::PriceSheet> sheet;    // null: only with a stated cap, or free
+  std::string service_tier, plan, size, quality;    // which rows of the sheet; see cost::Selector
+  std::shared_ptr<Group> group;                     // null: no limits
+  std::shared_ptr<limits::CircuitBreaker> breaker;  // never null
   std::shared_ptr<limits::CircuitBreaker> account_breaker;  // never null
   std::shared_ptr<limits::RetryBudget> retry_budget;        // never null
   RetryPolicy retry;
@@ -60,6 +60,7 @@ struct Route {
   bool keep_headers = false;
   bool lenient = false;  // a whole answer counts as one even where the dialect finds nothing in it
   bool send_attempt_header = false;
+  bool job = false;  // it starts an async job: a done call keeps its hold until the job has ended
 };
 
 }  // namespace sluiceway::engine

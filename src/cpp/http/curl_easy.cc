@@ -13,15 +13,18 @@
 #include "base/text.h"
 #include "http/curl_codes.h"
 #include "http/curl_handles.h"
+#include "http/curl_watch.h"
 #include "http/origin.h"
 #include "http/tls_config.h"
 
 namespace sluiceway::http {
 namespace {
 
-// A server's settings take at most a round trip; this is what a burst to a fresh origin waits at
-// most.
-constexpr std::int64_t kSettleNs = 20'000'000;
+// What a burst to a fresh origin waits at most for the server's settings: as long as a slow round
+// trip where the library says when they are there, else only a little.
+constexpr std::int64_t kSettingsNs = 500'000'000, kSettleNs = 20'000'000;
+
+constexpr long kConnectionLifeS = 600;
 
 Transfer& transfer_of(void* user) { return *static_cast<Transfer*>(user); }
 
@@ -53,7 +56,10 @@ std::size_t on_write(char* data, std::size_t size, std::size_t count, void* user
     t.paused = true;
     return CURL_WRITEFUNC_PAUSE;  // the library keeps this piece and delivers it again
   }
-  if (!t.head_given && !t.give_head()) return CURL_WRITEFUNC_ERROR;
+  if (!t.head_given) {
+    if (t.watched == Watch::kFrames) t.watch(Watch::kLines);
+    if (!t.give_head()) return CURL_WRITEFUNC_ERROR;
+  }
   if (t.pause_wanted) {  // on_head asked for it
     t.paused = true;
     return CURL_WRITEFUNC_PAUSE;
@@ -78,6 +84,23 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* use
   return status < 200 || t.give_head() ? n : CURL_WRITEFUNC_ERROR;
 }
 
+int on_library_text(CURL*, curl_infotype type, char* data, std::size_t size, void* user) {
+  Transfer& t = transfer_of(user);
+  if (type != CURLINFO_TEXT || t.cancelled) return 0;
+  const std::int64_t told = t.stream_id;
+  read_library_line(t, {data, size});
+  if (told == 0 && t.stream_id != 0) {
+    curl_off_t connection = 0;
+    curl_easy_getinfo(t.easy, CURLINFO_CONN_ID, &connection);
+    t.connection_id = connection;
+    if (t.watched == Watch::kLines) {  // the lines that follow repeat the request's headers
+      curl_easy_setopt(t.easy, CURLOPT_VERBOSE, 0L);
+      t.poller.muted.push_back(t.id);
+    }
+  }
+  return 0;
+}
+
 int on_prerequest(void* user, char*, char*, int, int) {
   Transfer& t = transfer_of(user);
   if (t.cancelled) return CURL_PREREQFUNC_ABORT;
@@ -94,10 +117,15 @@ int on_prerequest(void* user, char*, char*, int, int) {
     entry->state = Poller::Entry::State::kConnected;
     t.origin.socket_connected();
     if (t.origin.protocol() == Origin::Protocol::kHttp1) continue;
+    if (t.server_streams > 0) {
+      settings_read(*entry, t.server_streams);
+      continue;
+    }
+    entry->settings_told = t.told_h2;
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
-    t.poller.settling.emplace_back(t.opened_fds[i],
-                                   now.tv_sec * 1'000'000'000LL + now.tv_nsec + kSettleNs);
+    t.poller.wait_for_settings(t.opened_fds[i], now.tv_sec * 1'000'000'000LL + now.tv_nsec +
+                                                    (t.told_h2 ? kSettingsNs : kSettleNs));
   }
   t.origin.connected(t);
   return CURL_PREREQFUNC_OK;
@@ -119,6 +147,7 @@ curl_socket_t on_open_socket(void* user, curlsocktype, curl_sockaddr* address) {
   // More addresses than fit are still counted as sockets, only not as ready connections.
   if (t.opened_count < Transfer::kOpenedMax) t.opened_fds[t.opened_count++] = fd;
   t.origin.socket_opened(t, t.shard_index);
+  if (t.origin.protocol() != Origin::Protocol::kHttp1) t.watch(Watch::kFrames);
   return fd;
 }
 
@@ -126,7 +155,7 @@ curl_socket_t on_open_socket(void* user, curlsocktype, curl_sockaddr* address) {
 int on_close_socket(void* user, curl_socket_t fd) {
   auto& poller = *static_cast<Poller*>(user);
   if (const Poller::Entry* entry = poller.entry(fd); entry != nullptr && entry->ours) {
-    entry->origin->socket_closed(entry->shard_index, entry->state);
+    entry->origin->socket_closed(entry->shard_index, *entry);
   }
   poller.closing(fd);
   return ::close(fd);
@@ -164,13 +193,21 @@ Transfer::Transfer(Poller& sockets, Origin& of, void* share)
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &poller);
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, on_library_text);
+  curl_easy_setopt(easy, CURLOPT_DEBUGDATA, this);
+  // Every coding that the library knows; the header that asks for them is blanked (request.h).
+  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+  // So that a name's new address is found under steady use, too.
+  curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, kConnectionLifeS);
   // The default of 64 kB makes malloc tidy up its heap at every free of one (once a request).
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
   if (share != nullptr) curl_easy_setopt(easy, CURLOPT_SHARE, share);
 }
 
 Transfer::~Transfer() {
-  if (easy != nullptr) curl_easy_cleanup(easy);
+  if (easy == nullptr) return;
+  watch(Watch::kOff);
+  curl_easy_cleanup(easy);
 }
 
 TransferError Transfer::prepare(std::uint64_t new_id, Request* new_request, Sink* new_sink,
@@ -182,7 +219,9 @@ TransferError Transfer::prepare(std::uint64_t new_id, Request* new_request, Sink
   paid = request->paid;
   request_started = resend_stopped = opened_socket = expects_connection = false;
   head_given = too_large = cancelled = pause_wanted = paused = resume_listed = false;
-  opened_count = 0;
+  refused_stream = told_h2 = false;
+  stream_id = connection_id = 0;
+  opened_count = server_streams = 0;
   received = 0;
   body_offset = 0;
   error_text_[0] = '\0';
@@ -278,6 +317,10 @@ void Transfer::set_connection(bool fresh) {
     applied_.connect_ms = connect_ms;
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
   }
+  if (applied_.decode != request->decode) {
+    applied_.decode = request->decode;
+    curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, request->decode ? 1L : 0L);
+  }
   if (applied_.head_at_once != request->head_at_once) {
     applied_.head_at_once = request->head_at_once;
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION,
@@ -315,6 +358,26 @@ void Transfer::set_origin_options() {
   if (!tls.client_key.empty()) curl_easy_setopt(easy, CURLOPT_SSLKEY, tls.client_key.c_str());
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
+}
+
+void Transfer::watch(Watch how) {
+  if (watched == how) return;
+  if (how == Watch::kFrames) trace_frames(true);
+  if (watched == Watch::kFrames) trace_frames(false);
+  watched = how;
+  curl_easy_setopt(easy, CURLOPT_VERBOSE, how != Watch::kOff ? 1L : 0L);
+}
+
+bool Transfer::was_refused() const {
+  if (refused_stream) return true;
+  if (stream_id == 0) return false;
+  for (const Origin::Goaway& goaway : origin.goaways) {
+    if (goaway.shard_serial == shard_serial && goaway.connection_id == connection_id &&
+        stream_id > goaway.last_stream) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void Transfer::detach() {
@@ -398,10 +461,18 @@ TransferEnd Transfer::end(int curl_code, std::int64_t now_ns) {
   }
   curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &resolve_us);
   curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &header_bytes);
-  if (resend_stopped) {
+  if (!out.response_started && was_refused()) {
+    out.error = TransferError::kRefusedStream;
+    out.detail = "the server has not processed the stream";
+    return out;
+  }
+  if (resend_stopped || curl_code == CURLE_SEND_FAIL_REWIND) {
     out.error = TransferError::kNotRewindable;
-  } else if (too_large || (request != nullptr && request_started &&
-                           static_cast<std::size_t>(header_bytes) > request->header_bytes_max)) {
+    out.detail = "the connection failed under a request that must not be sent twice";
+    return out;
+  }
+  if (too_large || (request != nullptr && request_started &&
+                    static_cast<std::size_t>(header_bytes) > request->header_bytes_max)) {
     out.error = TransferError::kTooLarge;
   } else {
     out.error = transfer_error_of(curl_code, request_started, resolve_us > 0);

@@ -23,6 +23,9 @@ struct curl_slist;
 
 namespace sluiceway::http {
 
+// How closely the library's log is read: not at all, its few lines a call, every frame.
+enum class Watch : std::uint8_t { kOff, kLines, kFrames };
+
 struct Transfer final : public HeaderSource {
   // `share`: the library's share handle of name look-ups, or null. Check easy for null afterwards.
   Transfer(Poller& sockets, Origin& of, void* share);
@@ -38,6 +41,10 @@ struct Transfer final : public HeaderSource {
   TransferEnd end(int curl_code, std::int64_t now_ns);
   // Lets go of the caller's objects: no sink call and no look at the request after it.
   void detach();
+  // Lets the library report on this transfer from now on.
+  void watch(Watch how);
+  // Whether the server has said that it has not processed this request.
+  bool was_refused() const;
   // on_head, once. False: stop (too large, or cancelled in the callback).
   bool give_head();
 
@@ -63,6 +70,13 @@ struct Transfer final : public HeaderSource {
   bool opened_socket = false;       // a connection was made for it
   bool expects_connection = false;  // see Origin::added
   bool head_given = false, too_large = false, cancelled = false;
+  Watch watched = Watch::kOff;     // what the library reports on it, see curl_watch.h
+  bool refused_stream = false;     // it said that the server has not processed the request
+  std::int64_t stream_id = 0;      // of HTTP/2, as it said; 0: not told
+  std::int64_t connection_id = 0;  // with stream_id; unique in the shard
+  std::uint64_t shard_serial = 0;  // which shard that is
+  bool told_h2 = false;            // it said that HTTP/2 was agreed on
+  int server_streams = 0;          // it said what the server takes, before the connection stood
   bool pause_wanted = false, paused = false, resume_listed = false;
   std::int64_t started_ns = 0, added_ns = 0;
   std::uint64_t received = 0;
@@ -83,7 +97,8 @@ struct Transfer final : public HeaderSource {
     std::shared_ptr<const HeaderSet> headers;
     const curl_slist* list = nullptr;
     std::string method;
-    bool has_body = false, fresh = false, head_at_once = false, origin_options = false;
+    bool has_body = false, fresh = false, head_at_once = false, origin_options = false,
+         decode = true;
     std::int64_t body_bytes = -1;
     long version = -1, age_s = -1, connect_ms = -1;
   } applied_;

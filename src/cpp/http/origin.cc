@@ -11,8 +11,14 @@ bool Origin::may_start() const {
   if (protocol_ == Protocol::kUnknown) {
     return opening_ == 0 && (settling_ == 0 || in_flight_ < 2);
   }
-  if (in_flight_ < ready_ * streams_) return true;
-  return opening_ == 0 && settling_ == 0 && ready_ < limits_.h2_connections_max;
+  if (in_flight_ < places()) return true;
+  return opening_ == 0 && settling_ == 0 && sockets_ < limits_.h2_connections_max;
+}
+
+int Origin::places() const {
+  if (ready_ == 0) return 0;
+  const int all = known_ + unknown_ * streams_;
+  return all - all * drained_ / ready_;
 }
 
 int Origin::pick_shard() const {
@@ -31,8 +37,8 @@ int Origin::pick_shard() const {
 }
 
 void Origin::added(Transfer& transfer, int shard) {
-  transfer.expects_connection = protocol_ == Protocol::kUnknown ||
-                                (protocol_ == Protocol::kHttp2 && in_flight_ >= ready_ * streams_);
+  transfer.expects_connection =
+      protocol_ == Protocol::kUnknown || (protocol_ == Protocol::kHttp2 && in_flight_ >= places());
   if (transfer.expects_connection) ++opening_;
   ++in_flight_;
   ++uses_[shard].in_flight;
@@ -83,9 +89,10 @@ void Origin::socket_opened(Transfer& opener, int shard) {
   ++sockets_;
   ++uses_[shard].sockets;
   update(shard);
-  // There should have been room: the server takes fewer streams, or a connection has gone.
+  // There should have been room: the server takes fewer streams, or a connection takes no more.
   if (protocol_ == Protocol::kHttp2 && ready_ > 0 && !opener.expects_connection) {
     streams_ = std::max(streams_ / 2, std::min(kStreamsFirst, limits_.streams_max));
+    drained_ = std::min(drained_ + 1, ready_);
   }
   // A connection stands and is in use, and this transfer could not share it.
   if (protocol_ == Protocol::kUnknown && ready_ + settling_ >= 1 && in_flight_ >= 2) {
@@ -94,16 +101,29 @@ void Origin::socket_opened(Transfer& opener, int shard) {
   }
 }
 
-void Origin::socket_ready() {
-  --settling_;
-  ++ready_;
+void Origin::agreed(Protocol protocol) {
+  if (settled_ || protocol_ == protocol) return;
+  protocol_ = protocol;
   list_if_waiting();
 }
 
-void Origin::socket_closed(int shard, Poller::Entry::State state) {
+void Origin::socket_ready(int streams) {
+  --settling_;
+  ++ready_;
+  known_ += std::min(streams, limits_.streams_max);
+  if (streams == 0) ++unknown_;
+  list_if_waiting();
+}
+
+void Origin::socket_closed(int shard, const Poller::Entry& entry) {
   --sockets_;
-  if (state == Poller::Entry::State::kConnected) --settling_;
-  if (state == Poller::Entry::State::kReady) --ready_;
+  if (entry.state == Poller::Entry::State::kConnected) --settling_;
+  if (entry.state == Poller::Entry::State::kReady) {
+    --ready_;
+    known_ -= std::min(entry.streams, limits_.streams_max);
+    if (entry.streams == 0) --unknown_;
+    if (drained_ > 0) --drained_;
+  }
   --uses_[shard].sockets;
   update(shard);
   list_if_waiting();

@@ -7,8 +7,10 @@
 // (RFC 9113, section 3.4) and say how many it takes; what is sent beyond them is refused, and a
 // paid request that was refused so is in doubt. The number of streams begins at ten and doubles
 // each time that a transfer, allowed to open a connection, found a place on one that stands: so
-// libcurl, which knows the server's limit but does not tell it, never holds a crowd that would fall
-// on a new connection before its settings are read.
+// a crowd never falls on a new connection before its settings are read. That is the rule where the
+// library does not tell what it has read (see curl_watch.h); where it does, a connection has
+// exactly the places that its server gives it. A connection that may take no more (GOAWAY) shows
+// only when a transfer has to open another instead: then that much less is counted on.
 //
 // Over TLS the protocol is unknown at first and is learned without waiting for an answer: a second
 // transfer is let in when the first one's connection stands, and either shares it (HTTP/2) or opens
@@ -30,6 +32,7 @@
 namespace sluiceway::http {
 
 constexpr int kShardsMax = 64;
+constexpr std::size_t kGoawaysMax = 16;
 constexpr int kStreamsFirst = 10;  // on a connection, before more were seen to be taken
 
 // A transfer without a place yet.
@@ -73,8 +76,12 @@ class Origin {
   // A connection's life: made, its handshake done, first heard from, closed.
   void socket_opened(Transfer& opener, int shard);
   void socket_connected() { ++settling_; }
-  void socket_ready();
-  void socket_closed(int shard, Poller::Entry::State state);
+  void socket_ready(int streams);  // that its server takes; 0: not known
+  void socket_closed(int shard, const Poller::Entry& entry);
+  // What the handshake has agreed on, before any answer.
+  void agreed(Protocol protocol);
+  // A transfer that starts now may meet a connection whose limits are unknown.
+  bool unheard() const { return ready_ == 0 || settling_ > 0 || opening_ > 0; }
 
   int in_flight() const { return in_flight_; }
   int sockets() const { return sockets_; }
@@ -83,6 +90,13 @@ class Origin {
   std::list<Waiting> waiting;                   // in the order of start()
   std::vector<std::unique_ptr<Transfer>> idle;  // handles set up for this origin
   std::int64_t last_used_ns = 0;
+  // Connections that said goodbye, and the last stream that they process; the newest kGoawaysMax.
+  struct Goaway {
+    std::uint64_t shard_serial;
+    std::int64_t connection_id, last_stream;
+  };
+  std::vector<Goaway> goaways;
+  std::int64_t watch_until_ns = 0;  // a connection broke: look closely, see curl_watch.h
   bool over_tls = false;
   bool listed = false;                   // in the transport's list of origins to look at
   std::shared_ptr<const TlsConfig> tls;  // kept, since its address is part of the key
@@ -92,6 +106,7 @@ class Origin {
     int sockets = 0, in_flight = 0;
   };
   void update(int shard);
+  int places() const;
   void list_if_waiting();
 
   Limits limits_;
@@ -102,6 +117,9 @@ class Origin {
   int in_flight_ = 0, sockets_ = 0;
   int settling_ = 0;  // connections that stand, the server's settings not yet read
   int ready_ = 0;     // connections that stand and were heard from
+  int known_ = 0;     // the places of those whose server's limit is known
+  int unknown_ = 0;   // how many the others are
+  int drained_ = 0;   // ready connections that seem to take no more
   int streams_;       // per connection, as far as it was seen to be taken
   int opening_ = 0;   // transfers in flight that are expected to open a connection
   Use uses_[kShardsMax];

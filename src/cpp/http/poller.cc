@@ -1,11 +1,13 @@
 // The epoll set: see poller.h. Source: epoll(7), eventfd(2).
 #include "http/poller.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 namespace sluiceway::http {
 namespace {
@@ -53,6 +55,12 @@ Poller::Entry& Poller::opened(int fd) {
   return made;
 }
 
+void Poller::wait_for_settings(int fd, std::int64_t until_ns) {
+  auto at = settling.end();
+  while (at != settling.begin() && std::prev(at)->second > until_ns) --at;
+  settling.insert(at, {fd, until_ns});
+}
+
 void Poller::closing(int fd) {
   Entry* old = entry(fd);
   if (old == nullptr) return;
@@ -81,6 +89,30 @@ void Poller::silence(int fd) {
   if (found == nullptr || found->registered == found->wanted) return;
   found->registered = found->wanted;
   control(found->wanted == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, fd, found->wanted);
+}
+
+std::vector<int> Poller::ready_now() const {
+  std::vector<pollfd> asked;
+  for (int c = 0; c < kChunks; ++c) {
+    const Entry* entries = chunks_[static_cast<std::size_t>(c)].load(std::memory_order_relaxed);
+    for (int i = 0; entries != nullptr && i < kChunk; ++i) {
+      const std::uint8_t wanted = entries[i].wanted;
+      if (wanted == 0 || entries[i].registered == 0) continue;
+      const int events = ((wanted & kRead) ? POLLIN : 0) | ((wanted & kWrite) ? POLLOUT : 0);
+      asked.push_back({c * kChunk + i, static_cast<short>(events), 0});
+    }
+  }
+  std::vector<int> ready;
+  if (asked.empty() || ::poll(asked.data(), asked.size(), 0) <= 0) return ready;
+  for (const pollfd& one : asked) {
+    if (one.revents != 0) ready.push_back(one.fd);
+  }
+  return ready;
+}
+
+void Poller::renew(int fd) {
+  Entry* found = entry(fd);
+  if (found != nullptr && found->registered != 0) control(EPOLL_CTL_MOD, fd, found->registered);
 }
 
 int Poller::wait(epoll_event* events, int count, std::int64_t timeout_ns) {

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <utility>
+#include <vector>
 
 namespace sluiceway::http {
 
@@ -37,6 +38,8 @@ class Poller {
     std::uint8_t registered = 0;  // in the epoll set; 0: not there
     bool heard = false;           // readable once since it was connected
     bool ours = false;            // made by our open-socket callback
+    bool settings_told = false;   // the library says when it has read the server's settings
+    int streams = 0;              // that the server takes; 0: not known
     // Of a connection: being made, made but not heard from, heard from.
     enum class State : std::uint8_t { kConnecting, kConnected, kReady } state = State::kConnecting;
   };
@@ -54,6 +57,11 @@ class Poller {
   // The event is not wanted now: silence it until it is.
   void silence(int fd);
 
+  // The descriptors that have what is wanted of them, by poll(2): whatever the set says.
+  std::vector<int> ready_now() const;
+  // Puts it into the set anew, as it is wanted.
+  void renew(int fd);
+
   // As epoll_wait(2), but never shorter than asked: `timeout_ns` is rounded up to milliseconds.
   int wait(epoll_event* events, int count, std::int64_t timeout_ns);
   bool is_bell(const epoll_event& event) const { return event.data.fd == bell_; }
@@ -62,6 +70,9 @@ class Poller {
 
   // Connections that wait for the server's settings, and until when (monotonic), earliest first.
   std::deque<std::pair<int, std::int64_t>> settling;
+  // Transfers (ids) whose log is to be read again from the end of this turn on.
+  std::vector<std::uint64_t> muted;
+  void wait_for_settings(int fd, std::int64_t until_ns);
 
   void close_all();
 

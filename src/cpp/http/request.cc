@@ -26,7 +26,8 @@ constexpr std::array<std::string_view, 9> kTransportFields = {"Content-Length",
                                                               "Expect"};
 
 // Fields that the library adds of itself unless they are given or blanked.
-constexpr std::array<std::string_view, 3> kBlanked = {"Expect", "Accept", "Content-Type"};
+constexpr std::array<std::string_view, 4> kBlanked = {"Expect", "Accept", "Accept-Encoding",
+                                                      "Content-Type"};
 
 bool is_token_char(unsigned char c) {
   if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;

@@ -56,8 +56,8 @@ class Url {
 // Headers that many calls share, in order, repeats allowed. A value may be empty. Refused with
 // kInvalidArgument: names that are not tokens, CR, LF or NUL anywhere, and the fields that frame
 // the message (Content-Length, Transfer-Encoding, Connection, Expect and the like), which are the
-// transport's. The library's own additions (Accept, Expect, Content-Type of a form) are switched
-// off.
+// transport's. The library's own additions (Accept, Accept-Encoding, Expect, Content-Type of a
+// form) are switched off.
 class HeaderSet {
  public:
   struct List;
@@ -109,8 +109,11 @@ struct Request {
   // An idle connection of this origin that is older is not used again. Whole seconds, rounded down;
   // below one second every call has a new connection.
   std::int64_t idle_reuse_max_ns = 4'000'000'000;
-  std::size_t response_bytes_max = 64u << 20;  // body; above: kTooLarge
+  std::size_t response_bytes_max = 64u << 20;  // body, decoded; above: kTooLarge
   std::size_t header_bytes_max = 64u << 10;    // all header lines of the answer; at most 300 kB
+  // Undo the answer's Content-Encoding: response_bytes_max then bounds what comes out of it. What
+  // is asked for is the caller's header; without one the answer should not be compressed.
+  bool decode = true;
   // on_head comes when the head is complete instead of together with the first body byte. It costs
   // a callback per header line; the calls that do not care leave it off.
   bool head_at_once = false;

@@ -27,6 +27,8 @@ std::string_view transfer_error_name(TransferError error) {
       return "partial_body";
     case TransferError::kProtocol:
       return "protocol";
+    case TransferError::kRefusedStream:
+      return "refused_stream";
     case TransferError::kTooLarge:
       return "too_large";
     case TransferError::kInternal:

@@ -32,6 +32,7 @@ enum class TransferError : std::uint8_t {
   kNotRewindable,   // a reused connection died under a request that must not be sent again
   kPartialBody,     // the answer ended before its declared end
   kProtocol,        // not HTTP, bad chunking, an HTTP/2 error, RST_STREAM, GOAWAY
+  kRefusedStream,   // HTTP/2's REFUSED_STREAM, or above a GOAWAY's last stream: not processed
   kTooLarge,        // response_bytes_max or header_bytes_max
   kInternal,        // out of memory or descriptors, a bug
 };
@@ -89,6 +90,7 @@ struct TransportStats {
   std::uint64_t epoll_ctl_calls = 0;
   std::uint64_t epoll_wait_calls = 0;
   std::uint64_t resends_stopped = 0;  // the library wanted to send a paid request again
+  std::uint64_t streams_refused = 0;  // transfers that ended with kRefusedStream
   std::uint64_t watchdog_runs = 0;
   std::uint64_t watchdog_progress =
       0;  // runs that moved something: a lost event, to be looked into

@@ -300,7 +300,7 @@ std::string_view JsonReader::type_name(const JsonPointer& pointer) {
   return found ? name_of(found->type()) : std::string_view("absent");
 }
 
-std::optional<std::int64_t> JsonReader::nano_decimal(const JsonPointer& pointer) {
+std::optional<std::int64_t> JsonReader::nano_decimal(const JsonPointer& pointer, int exponent) {
   Sum sum;
   std::size_t position = 0;
   bool searched = false;
@@ -308,12 +308,13 @@ std::optional<std::int64_t> JsonReader::nano_decimal(const JsonPointer& pointer)
     const std::size_t match = position++;
     std::optional<std::int64_t> value;
     if (element.is_string()) {
-      value = parse_nano_decimal(element.get_string().value_unsafe());
+      value = parse_nano_decimal(element.get_string().value_unsafe(), exponent);
     } else if (element.is_number()) {
       // The parsed form may have lost digits: read those of the source.
       if (!searched) find_sources(state_->source, pointer, state_->sources);
       searched = true;
-      if (match < state_->sources.size()) value = parse_nano_decimal(state_->sources[match]);
+      if (match < state_->sources.size())
+        value = parse_nano_decimal(state_->sources[match], exponent);
       if (!value) sum.spoil();
     }
     sum.add(value);

@@ -107,18 +107,18 @@ class JsonReader {
   std::size_t count(const JsonPointer& pointer);
   // Of the first match: "object", "array", "string", "number", "boolean", "null"; else "absent".
   std::string_view type_name(const JsonPointer& pointer);
-  // A number, or a string that spells one, times 10^9, from its digits and never through a double;
-  // beyond nine digits it is rounded half to even. With several matches the sum. nullopt when there
-  // is none, or beyond int64. "0.0375" -> 37'500'000.
-  std::optional<std::int64_t> nano_decimal(const JsonPointer& pointer);
+  // A number, or a string that spells one, times 10^(9 + exponent), from its digits and never
+  // through a double; what is left behind the point is rounded half to even. With several matches
+  // the sum. nullopt when there is none, or beyond int64. "0.0375" -> 37'500'000.
+  std::optional<std::int64_t> nano_decimal(const JsonPointer& pointer, int exponent = 0);
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-// `text` is a number of RFC 8259's grammar: its value times 10^9, half to even; nullopt when it is
-// not a number or beyond int64. Exact for any length of digits and any exponent.
-std::optional<std::int64_t> parse_nano_decimal(std::string_view text);
+// `text` is a number of RFC 8259's grammar: its value times 10^(9 + shift), half to even; nullopt
+// when it is not a number or beyond int64. Exact for any length of digits and any exponent.
+std::optional<std::int64_t> parse_nano_decimal(std::string_view text, int shift = 0);
 
 }  // namespace sluiceway::parse

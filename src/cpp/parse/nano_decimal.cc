@@ -26,7 +26,7 @@ std::int64_t read_exponent(std::string_view text) {
 
 }  // namespace
 
-std::optional<std::int64_t> parse_nano_decimal(std::string_view text) {
+std::optional<std::int64_t> parse_nano_decimal(std::string_view text, int shift) {
   if (!is_json_number(text)) return std::nullopt;
   const bool negative = text[0] == '-';
   if (negative) text.remove_prefix(1);
@@ -40,7 +40,7 @@ std::optional<std::int64_t> parse_nano_decimal(std::string_view text) {
   // Where the point stands, counted in digits from `first` on.
   const auto before_dot =
       static_cast<std::int64_t>(dot) - static_cast<std::int64_t>(first) + (first > dot ? 1 : 0);
-  const std::int64_t point = before_dot + exponent + 9;
+  const std::int64_t point = before_dot + exponent + 9 + shift;
   if (point > 19) return std::nullopt;
   if (point < 0) return 0;
 

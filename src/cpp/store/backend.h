@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "store/codec.h"
 #include "store/ledger.h"
 #include "store/ledger_time.h"
 #include "store/scope_state.h"
@@ -54,6 +56,39 @@ struct HoldRow {
 struct LimitRow {
   std::int64_t scope_id = 0;
   ScopeConfig config;
+  Nanousd granted = 0;  // the limit is config.limit + granted
+};
+
+// What the entries of one call say together.
+struct CallRow {
+  Id call_id;
+  std::int32_t segment = 0;
+  std::int64_t labels = 0;
+  std::string balances;  // codec.h
+  bool costs = false;    // settled, or posted in full
+  bool posted = false;   // in full
+  bool voided = false;
+  Nanousd cost = 0;  // settled or posted, and corrected; before refunds
+  Nanousd refunded = 0;
+  std::int32_t posts = 0;         // rows: posted and corrected
+  std::int32_t last_attempt = 0;  // of all rows
+  void add(EntryKind kind, std::int32_t attempt, Nanousd amount);
+};
+
+// What the calls of a month posted in the end, and what was granted in it.
+struct MonthSums {
+  struct Posted {
+    Nanousd settled = 0, overrun = 0;
+  };
+  std::int32_t segment = 0;
+  std::int64_t rows = 0;
+  std::map<BalanceRef, Posted> posted;
+  std::map<std::int64_t, Nanousd> granted;  // by scope
+};
+
+struct MonthInfo {
+  std::int32_t segment = 0;  // 202609
+  std::int64_t holds = 0;    // open or taken aside
 };
 
 struct Submission {  // a row of the table idempotency
@@ -73,26 +108,37 @@ class Backend {
   virtual void reset() = 0;
 
   virtual StatusOr<bool> insert_entry(const EntryRow& row) = 0;  // false: it was there
+  // Whether a row of that key, time and amount is there.
+  virtual StatusOr<bool> has_entry(const EntryRow& row) = 0;
   virtual Status insert_hold(const HoldRow& row) = 0;
   // False: there is no such hold (any more).
   virtual StatusOr<bool> update_hold(const HoldRow& row) = 0;
   virtual StatusOr<bool> delete_hold(const Id& call) = 0;
   virtual StatusOr<std::optional<HoldRow>> find_hold(const Id& call) = 0;
+  // Takes a hold that cannot be read out of `holds`; its money stays counted where it is.
+  virtual Status quarantine_hold(const Id& call, std::string_view reason, std::int64_t now_ns) = 0;
   // All holds, or only those of one owner that are not in doubt.
   virtual StatusOr<std::vector<HoldRow>> list_holds(std::optional<std::int64_t> owner) = 0;
-  // The last posted state of a call that has ended as kPostFull (corrections added up), or none.
-  virtual StatusOr<std::optional<HoldRow>> find_posted(const Id& call, std::int32_t* attempts) = 0;
+  // None: no entry of it in the months that are here.
+  virtual StatusOr<std::optional<CallRow>> find_call(const Id& call) = 0;
 
   virtual StatusOr<std::optional<LimitRow>> find_limit(std::string_view kind,
                                                        std::string_view key) = 0;
   virtual StatusOr<std::int64_t> insert_limit(const ScopeConfig& config, std::int64_t now_ns) = 0;
   // Sets the limit and unblocks the scope's balances.
   virtual Status replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) = 0;
+  virtual Status add_granted(std::int64_t scope_id, Nanousd amount, bool unblock) = 0;
 
   virtual Status load_balance(BalanceRow& row) = 0;            // by row.id; the limit too
   virtual Status find_or_create_balance(BalanceRow& row) = 0;  // by scope_id, slot, window
   virtual StatusOr<std::vector<BalanceRow>> load_slots(std::int64_t scope_id,
                                                        std::int64_t from_slot) = 0;
+  virtual StatusOr<std::optional<BalanceRow>> find_slot(std::int64_t scope_id,
+                                                        std::int64_t slot) = 0;
+  // Folds the slots before `before_slot` that hold nothing into the anchor, where there are at
+  // least kRollingSlots. Not while a hold of nothing from before `before_ns` is open.
+  virtual Status fold_slots(std::int64_t scope_id, std::int64_t anchor, std::int64_t before_slot,
+                            std::int64_t before_ns) = 0;
   virtual Status store_balance(const BalanceRow& row) = 0;
 
   virtual StatusOr<std::int64_t> intern_labels(const CallLabels& labels) = 0;
@@ -105,6 +151,26 @@ class Backend {
   // Only where the row still names `call`.
   virtual Status delete_submission(std::string_view tenant, std::string_view key,
                                    const Id& call) = 0;
+
+  virtual Status insert_job(const JobRow& row) = 0;
+  virtual Status update_job(const JobRow& row) = 0;  // state, result and updated_ns
+  virtual StatusOr<std::optional<JobRow>> find_job(const Id& call) = 0;
+  virtual StatusOr<bool> has_job(std::string_view provider, std::string_view account,
+                                 std::string_view provider_job_id) = 0;
+
+  // The rows that this transaction wrote (codec.h), under the next number.
+  virtual Status insert_commit(std::int64_t time_ns, std::string_view refs) = 0;
+
+  // Months whose entries are here, oldest first; a ledger in memory has none to archive.
+  virtual StatusOr<std::vector<MonthInfo>> list_months() { return std::vector<MonthInfo>{}; }
+  virtual StatusOr<std::int64_t> count_entries(std::int32_t) { return no_months(); }
+  // Adds to what the archived months had posted to a balance, and granted to a scope.
+  virtual Status add_archived(std::int64_t, const MonthSums::Posted&) { return no_months(); }
+  virtual Status add_archived_grant(std::int64_t, Nanousd) { return no_months(); }
+  virtual Status drop_month(std::int32_t, std::int64_t /*rows*/, std::string_view /*path*/,
+                            std::int64_t /*now_ns*/) {
+    return no_months();
+  }
 
   virtual StatusOr<ClockRow> load_clock() = 0;
   virtual Status store_clock(const ClockRow& row) = 0;
@@ -136,12 +202,25 @@ class Backend {
   virtual StatusOr<ClockRow> read_clock() = 0;
   virtual Status read_entries(const EntryBounds& bounds,
                               const std::function<bool(std::span<const Entry>)>& batch) = 0;
+  virtual StatusOr<Changes> read_changes(std::int64_t after, std::size_t limit) = 0;
   virtual StatusOr<std::vector<HoldInfo>> read_holds() = 0;
   virtual StatusOr<std::vector<ScopeInfo>> read_scopes() = 0;
   virtual StatusOr<VerifyReport> verify() = 0;
+  // Copies a month into the archive at `path` (archive.h). Beside the writer.
+  virtual StatusOr<MonthSums> copy_month(std::int32_t, const std::string&) { return no_months(); }
+  // By state, or by the provider's id; empty: any. Oldest first.
+  virtual StatusOr<std::vector<JobRow>> read_jobs(std::string_view state,
+                                                  std::string_view provider_job_id) = 0;
+  virtual StatusOr<std::optional<JobRow>> read_job(const Id& call) = 0;
+
+ private:
+  static Status no_months() {
+    return absl::FailedPreconditionError("a ledger in memory has no months to archive");
+  }
 };
 
-// The month (UTC) of ledger time, 202611.
+// The month (UTC) of ledger time, 202611; and its first nanosecond.
 std::int32_t segment_of(std::int64_t time_ns);
+std::int64_t segment_start_ns(std::int32_t segment);
 
 }  // namespace sluiceway::store

@@ -15,6 +15,7 @@ Status BatchWriter::begin() {
   undo_.clear();
   registered_.clear();
   dirty_.clear();
+  commit_refs_.clear();
   counted_ = LedgerStats{};
   StatusOr<bool> changed = backend_.begin();
   if (!changed.ok()) return changed.status();
@@ -26,6 +27,7 @@ Status BatchWriter::begin() {
     StatusOr<ClockRow> row = backend_.load_clock();
     if (!row.ok()) return row.status();
     time_.load(*row);
+    stored_clock_ = *row;
     clock_known_ = true;
   }
   now_ns_ = time_.advance(clock_.boottime_ns(), clock_.wall_ns(), machine_boot_id());
@@ -33,9 +35,27 @@ Status BatchWriter::begin() {
   return reconcile_due_ ? reconcile() : absl::OkStatus();
 }
 
+// The log of commits carries the time of every commit that wrote entries; the clock's row is for
+// the others, once a second, and for a moved anchor. A batch that only refused writes nothing at
+// all.
+Status BatchWriter::store_time() {
+  const ClockRow& row = time_.row();
+  if (!commit_refs_.empty()) {
+    if (Status s = backend_.insert_commit(now_ns_, commit_refs_); !s.ok()) return s;
+  }
+  const bool moved = row.anchor_ledger_ns != stored_clock_.anchor_ledger_ns ||
+                     row.anchor_boot_ns != stored_clock_.anchor_boot_ns ||
+                     row.boot_id != stored_clock_.boot_id;
+  const bool old = commit_refs_.empty() && row.ledger_ns - stored_clock_.ledger_ns >= kNsPerSecond;
+  if (!moved && !old) return absl::OkStatus();
+  if (Status s = backend_.store_clock(row); !s.ok()) return s;
+  stored_clock_ = row;
+  return absl::OkStatus();
+}
+
 Status BatchWriter::end(Status so_far, const char* before_label, const char* after_label) {
   if (so_far.ok()) so_far = flush_balances();
-  if (so_far.ok()) so_far = backend_.store_clock(time_.row());
+  if (so_far.ok()) so_far = store_time();
   if (so_far.ok()) {
     fault_point(before_label);
     so_far = backend_.commit();
@@ -50,12 +70,14 @@ Status BatchWriter::end(Status so_far, const char* before_label, const char* aft
   }
   fault_point(after_label);
   reconcile_due_ = false;
+  lost_.clear();
   ++stats_.commits;
   stats_.rows += counted_.rows;
   stats_.finishes += counted_.finishes;
   stats_.orphan_finishes += counted_.orphan_finishes;
   stats_.overruns += counted_.overruns;
   stats_.recovered += counted_.recovered;
+  stats_.quarantined += counted_.quarantined;
   stats_.clock_skew_ns = now_ns_ - clock_.wall_ns();
   stats_.open_calls = open_.size();
   sweep();
@@ -84,20 +106,31 @@ void BatchWriter::undo() {
   ++generation_;
 }
 
+// Ends a command that has nothing to write, or may not.
+Status BatchWriter::refuse(Status why) {
+  backend_.rollback();
+  undo();
+  return why;
+}
+
 // A lost transaction may have become durable after all: its reservations were answered
 // kUnavailable, so nothing was sent for them.
 Status BatchWriter::reconcile() {
+  for (const Lost& lost : lost_) {
+    if (Status s = take_back(lost); !s.ok()) return s;
+  }
   for (const std::int64_t owner : own_owners_) {
     StatusOr<std::vector<HoldRow>> holds = backend_.list_holds(owner);
     if (!holds.ok()) return holds.status();
     for (const HoldRow& hold : *holds) {
       if (open_.contains(hold.call_id)) continue;
-      StatusOr<OpenCall> call = from_hold(hold);
+      StatusOr<std::optional<OpenCall>> call = readable_hold(hold);
       if (!call.ok()) return call.status();
+      if (!call->has_value()) continue;
       EntryRow row;
       row.call_id = hold.call_id;
       row.kind = EntryKind::kVoid;
-      if (Status s = end_hold(hold.call_id, *call, row); !s.ok()) return s;
+      if (Status s = end_hold(hold.call_id, **call, row); !s.ok()) return s;
       if (Status s = backend_.delete_submission("", "", hold.call_id); !s.ok()) return s;
     }
   }
@@ -177,7 +210,7 @@ StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& conf
         old.rolling_ns != config.rolling_ns || old.unit != config.unit) {
       refused = absl::FailedPreconditionError(
           absl::StrCat("scope ", name, " exists with another period, time zone, window or unit"));
-    } else if (old.limit != config.limit && !config.replace) {
+    } else if (old.limit != config.limit && !config.replace && !config.keep) {
       refused = absl::FailedPreconditionError(
           absl::StrCat("scope ", name, " exists with limit ",
                        old.limit ? absl::StrCat(*old.limit) : std::string("none"), " nanousd, not ",
@@ -185,11 +218,14 @@ StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& conf
                        "; pass replace=True to change it"));
     }
   }
-  if (!refused.ok()) {
-    backend_.rollback();
-    undo();
-    return refused;
+  const Nanousd granted = found->has_value() ? (*found)->granted : 0;
+  ScopeConfig stored = config;  // as the file has it after this
+  if (config.keep && found->has_value()) stored.limit = (*found)->config.limit;
+  const Nanousd limit = stored.limit ? saturating_add(*stored.limit, granted) : kNanousdMax;
+  if (refused.ok() && stored.limit && granted > 0 && limit == kNanousdMax) {
+    refused = invalid_argument("the limit and what was granted are out of range together");
   }
+  if (!refused.ok()) return refuse(std::move(refused));
   Status written;
   if (!found->has_value()) {
     StatusOr<std::int64_t> made = backend_.insert_limit(config, now_ns_);
@@ -205,11 +241,11 @@ StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& conf
   auto& known = scopes_by_name_[name];
   std::shared_ptr<Scope> scope = known.lock();
   if (scope == nullptr || scope->id() != id) {
-    scope = std::make_shared<Scope>(config, id, zone);
+    scope = std::make_shared<Scope>(std::move(stored), id, zone);
+    scope->store_hint(limit, 0, 0, 0, false, 0);
     known = scope;
   } else if (config.replace) {
-    scope->store_hint(config.limit.value_or(kNanousdMax), scope->settled(), scope->held(),
-                      scope->in_doubt(), false, 0);
+    scope->store_hint(limit, scope->settled(), scope->held(), scope->in_doubt(), false, 0);
   }
   return scope;
 }
@@ -267,36 +303,24 @@ Status BatchWriter::resolve(const Id& call, Nanousd amount, std::string_view evi
       if (status.ok()) status = end_hold(call, *open, row);
     }
   } else if (status.ok()) {
-    std::int32_t attempt = 0;
-    StatusOr<std::optional<HoldRow>> posted = backend_.find_posted(call, &attempt);
+    StatusOr<std::optional<CallRow>> posted = backend_.find_call(call);
     status = posted.status();
-    if (status.ok() && !posted->has_value()) {
+    if (status.ok() && (!posted->has_value() || !(*posted)->posted)) {
       refused = absl::NotFoundError("no such call is in doubt or was posted in full");
+    } else if (status.ok() && amount < (*posted)->refunded) {
+      refused = absl::FailedPreconditionError("more than that was refunded of the call");
     } else if (status.ok()) {
-      StatusOr<OpenCall> open = from_hold(**posted);
-      status = open.status();
       row.kind = EntryKind::kCorrect;
-      row.attempt = attempt;
-      row.amount = amount - (*posted)->amount;
+      row.attempt = (*posted)->posts;
+      row.amount = amount - (*posted)->cost;
       row.segment = (*posted)->segment;
       row.time_ns = now_ns_;
       row.labels = (*posted)->labels;
-      if (status.ok()) status = write_entry(row).status();
-      if (status.ok()) {
-        for (const RowPtr& balance : open->balances) {
-          status = touch(balance);
-          if (!status.ok()) break;
-          balance->value.settled = saturating_add(balance->value.settled, row.amount);
-          mark_dirty(balance);
-        }
-      }
+      status = write_entry(row).status();
+      if (status.ok()) status = add_settled(**posted, row.amount);
     }
   }
-  if (status.ok() && !refused.ok()) {
-    backend_.rollback();
-    undo();
-    return refused;
-  }
+  if (status.ok() && !refused.ok()) return refuse(std::move(refused));
   return end(std::move(status), "batch.before_commit", "batch.after_commit");
 }
 
@@ -309,19 +333,18 @@ StatusOr<std::int64_t> BatchWriter::post_in_doubt(std::int64_t older_than_ns) {
     for (std::size_t i = 0; status.ok() && i < holds->size(); ++i) {
       const HoldRow& hold = (*holds)[i];
       if (!hold.in_doubt || hold.since_ns > now_ns_ - older_than_ns) continue;
-      StatusOr<OpenCall> call = from_hold(hold);
+      StatusOr<std::optional<OpenCall>> call = readable_hold(hold);
       status = call.status();
       EntryRow row;
       row.call_id = hold.call_id;
       row.kind = EntryKind::kPostFull;
       row.amount = hold.amount;
-      if (status.ok()) status = end_hold(hold.call_id, *call, row);
+      if (status.ok() && call->has_value()) status = end_hold(hold.call_id, **call, row);
       ++posted;
     }
   }
   if (status.ok() && posted == 0) {
-    backend_.rollback();
-    undo();
+    (void)refuse(absl::OkStatus());
     return posted;
   }
   status = end(std::move(status), "batch.before_commit", "batch.after_commit");

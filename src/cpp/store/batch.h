@@ -6,7 +6,7 @@
 // and the map of open calls are put back, reservations are answered kUnavailable and the finishes
 // stay with the caller. A commit that failed may still turn out to be durable; after one, holds of
 // ours that were answered kUnavailable are voided, and a finish whose hold is gone already is
-// dropped (it was written).
+// dropped (it was written). So are bookings, grants and refunds taken back by rows of their own.
 //
 // Bounds: O(rows) a batch; memory: the open calls of this process and the scopes in use. Threads:
 // none of its own; one thread at a time, under the core's commit mutex.
@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "store/backend.h"
+#include "store/codec.h"
 
 namespace sluiceway::store {
 
@@ -58,6 +59,20 @@ class BatchWriter {
   Status recover(std::span<const std::int64_t> owners);
   Status resolve(const Id& call, Nanousd amount, std::string_view evidence);
   StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns);
+
+  // Bookings (batch_book.cc) and jobs (batch_jobs.cc).
+  StatusOr<Booked> book(const Booking& booking);
+  StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string_view evidence,
+                          std::string_view idempotency_key);
+  StatusOr<Nanousd> refund(const Id& id, Nanousd amount, std::string_view evidence);
+  Status create_job(JobRow row);
+  Status update_job(const JobUpdate& update);
+
+  // Closed months that are here (batch_months.cc).
+  StatusOr<std::vector<MonthInfo>> months();
+  // Lets go of a month that the archive at `path` has. False: it has changed since it was copied.
+  StatusOr<bool> drop_month(const MonthSums& month, std::string_view path);
+
   Status reanchor_time();
   std::size_t open_calls() const { return open_.size(); }
 
@@ -72,11 +87,17 @@ class BatchWriter {
     std::string idempotency_key;
   };
   using RowPtr = std::shared_ptr<BalanceRow>;
+  struct Lost {
+    EntryRow row;  // without its texts
+    std::int64_t scope_id = 0;
+  };
 
   // The frame of a transaction: begin() checks the caches; end() commits, or undoes all of it.
   Status begin();
   Status end(Status so_far, const char* before_label, const char* after_label);
   void undo();
+  Status store_time();
+  Status refuse(Status why);
   Status reconcile();
 
   // Balances (batch_scopes.cc).
@@ -85,6 +106,8 @@ class BatchWriter {
   Status flush_balances();
   StatusOr<RowPtr> balance_by_id(std::int64_t id);
   RowPtr adopt(BalanceRow&& row);
+  StatusOr<RowPtr> row_of(const BalanceRef& ref);
+  Status fold_slots(Scope& scope, std::int64_t slot);
   StatusOr<RowPtr> fresh_row(const Scope& scope, std::string window, std::int64_t slot);
   Status resolve_scope(Scope& scope);
   Status list_slots(Scope& scope, std::int64_t slot);
@@ -95,6 +118,7 @@ class BatchWriter {
   // Ends (batch_finish.cc).
   Status apply_finish(const PendingFinish& pending);
   StatusOr<OpenCall> from_hold(const HoldRow& hold);
+  StatusOr<std::optional<OpenCall>> readable_hold(const HoldRow& hold);
   void forget(const Id& id);
   Status end_hold(const Id& id, const OpenCall& call, EntryRow& row);
   Status doubt(const Id& id, const OpenCall& call, EntryRow& row);
@@ -102,7 +126,16 @@ class BatchWriter {
   Status doubt_all(std::int64_t owner);
   StatusOr<bool> write_entry(const EntryRow& row);
 
+  Status write_booking(const Booking& booking, Booked& out, EntryRow& row);
+  void describe(std::size_t index, Booked& out);
+  Status add_settled(const CallRow& call, Nanousd amount);
+  Status end_command(Status so_far, const EntryRow& row, std::int64_t scope_id = 0);
+  Status take_back(const Lost& lost);
+  Status adopt_hold(const Id& id);
+  Status end_job_hold(const JobUpdate& update);
+
   // Admission (batch_admit.cc).
+  void start_batch();
   Status decide(std::vector<PendingReserve>& reserves, std::vector<Answer>& answers,
                 std::vector<PendingReserve>& deferred);
   enum class Prepared { kDecide, kAnswered, kDeferred };
@@ -125,7 +158,11 @@ class BatchWriter {
   std::uint64_t generation_ = 1;  // of cached row numbers: a transaction was lost
   std::uint64_t stamp_ = 0;       // of the running batch
   bool reconcile_due_ = false;    // a lost transaction may turn out to be durable
+  // What lost transactions of commands wrote; taken back where it is there after all.
+  std::vector<Lost> lost_;
   bool clock_known_ = false;
+  ClockRow stored_clock_;    // as the file has it
+  std::string commit_refs_;  // of the rows that this transaction wrote
 
   absl::flat_hash_map<Id, OpenCall, IdHash> open_;
   std::vector<std::pair<Id, std::optional<OpenCall>>> undo_;  // before this transaction
@@ -149,6 +186,7 @@ class BatchWriter {
   std::vector<AdmissionResult> results_;
   text_map<bool> keys_seen_;
   std::string blob_balances_, blob_usage_;
+  std::vector<BalanceRef> refs_;
 };
 
 }  // namespace sluiceway::store

@@ -21,8 +21,7 @@ std::string submission_key(const Reservation& reservation) {
 
 }  // namespace
 
-Status BatchWriter::decide(std::vector<PendingReserve>& reserves, std::vector<Answer>& answers,
-                           std::vector<PendingReserve>& deferred) {
+void BatchWriter::start_batch() {
   ++stamp_;
   batch_scopes_.clear();
   sums_.clear();
@@ -31,6 +30,11 @@ Status BatchWriter::decide(std::vector<PendingReserve>& reserves, std::vector<An
   reserve_of_.clear();
   answer_of_.clear();
   keys_seen_.clear();
+}
+
+Status BatchWriter::decide(std::vector<PendingReserve>& reserves, std::vector<Answer>& answers,
+                           std::vector<PendingReserve>& deferred) {
+  start_batch();
   for (std::size_t i = 0; i < reserves.size(); ++i) {
     PendingReserve& pending = reserves[i];
     const Reservation& reservation = pending.reservation;
@@ -158,12 +162,13 @@ Status BatchWriter::write_admitted(PendingReserve& pending, Verdict& verdict) {
   call.owner = reservation.job ? 0 : pending.owner;
   call.segment = segment_;
   call.balances.reserve(reservation.scopes.size());
-  std::vector<std::int64_t> ids;
-  ids.reserve(reservation.scopes.size());
+  refs_.clear();
   for (const auto& scope : reservation.scopes) {
     const RowPtr& row = scope->state().current;
-    if (std::find(ids.begin(), ids.end(), row->id) != ids.end()) continue;  // named twice
-    ids.push_back(row->id);
+    const BalanceRef ref =
+        row->anchor == 0 ? BalanceRef{row->id} : BalanceRef{row->anchor, row->slot};
+    if (std::find(refs_.begin(), refs_.end(), ref) != refs_.end()) continue;  // named twice
+    refs_.push_back(ref);
     call.balances.push_back(row);
   }
   StatusOr<std::int64_t> labels = labels_id(reservation.labels);
@@ -179,7 +184,7 @@ Status BatchWriter::write_admitted(PendingReserve& pending, Verdict& verdict) {
   hold.since_ns = now_ns_;
   hold.labels = *labels;
   hold.segment = segment_;
-  encode_balances(ids, hold.balances);
+  encode_balances(refs_, hold.balances);
   EntryRow row;
   row.call_id = reservation.call_id;
   row.segment = segment_;

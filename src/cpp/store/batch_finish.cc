@@ -6,7 +6,10 @@ namespace sluiceway::store {
 
 StatusOr<bool> BatchWriter::write_entry(const EntryRow& row) {
   StatusOr<bool> inserted = backend_.insert_entry(row);
-  if (inserted.ok() && *inserted) ++counted_.rows;
+  if (!inserted.ok() || !*inserted) return inserted;
+  ++counted_.rows;
+  encode_entry_ref({row.call_id, row.attempt, static_cast<std::uint8_t>(row.kind), row.segment},
+                   segment_, commit_refs_);
   return inserted;
 }
 
@@ -17,16 +20,39 @@ StatusOr<BatchWriter::OpenCall> BatchWriter::from_hold(const HoldRow& hold) {
   call.owner = hold.owner;
   call.segment = hold.segment;
   call.in_doubt = hold.in_doubt;
-  std::vector<std::int64_t> ids;
-  if (!decode_balances(hold.balances, ids)) {
+  std::vector<BalanceRef> refs;
+  if (!decode_balances(hold.balances, refs)) {
     return absl::DataLossError(to_absl("malformed balances in the hold " + hold.call_id.text()));
   }
-  for (const std::int64_t id : ids) {
-    StatusOr<RowPtr> row = balance_by_id(id);
+  for (const BalanceRef& ref : refs) {
+    StatusOr<RowPtr> row = row_of(ref);
     if (!row.ok()) return row.status();
     call.balances.push_back(*std::move(row));
   }
   return call;
+}
+
+// The hold, or nothing where it cannot be read: then it is taken aside, so that it does not stop
+// the rest for ever. Its money stays counted in its balances; those that can be told are blocked,
+// and verify() reports it.
+StatusOr<std::optional<BatchWriter::OpenCall>> BatchWriter::readable_hold(const HoldRow& hold) {
+  StatusOr<OpenCall> call = from_hold(hold);
+  if (call.ok()) return std::optional<OpenCall>(*std::move(call));
+  if (!absl::IsDataLoss(call.status())) return call.status();
+  std::vector<BalanceRef> refs;
+  (void)decode_balances(hold.balances, refs);
+  for (const BalanceRef& ref : refs) {
+    StatusOr<RowPtr> row = row_of(ref);
+    if (absl::IsDataLoss(row.status())) continue;
+    if (!row.ok()) return row.status();
+    if (Status s = touch(*row); !s.ok()) return s;
+    (*row)->value.blocked = true;
+    mark_dirty(*row);
+  }
+  Status status = backend_.quarantine_hold(hold.call_id, to_std(call.status().message()), now_ns_);
+  if (!status.ok()) return status;
+  ++counted_.quarantined;
+  return std::optional<OpenCall>{};
 }
 
 // Takes the call out of memory; undo() puts it back.
@@ -53,9 +79,13 @@ Status BatchWriter::apply_finish(const PendingFinish& pending) {
       ++counted_.orphan_finishes;
       return absl::OkStatus();
     }
-    StatusOr<OpenCall> read = from_hold(**hold);
+    StatusOr<std::optional<OpenCall>> read = readable_hold(**hold);
     if (!read.ok()) return read.status();
-    call = *std::move(read);
+    if (!read->has_value()) {
+      ++counted_.orphan_finishes;
+      return absl::OkStatus();
+    }
+    call = **std::move(read);
   }
   EntryRow row;
   row.call_id = finish.call_id;
@@ -213,11 +243,12 @@ Status BatchWriter::doubt_all(std::int64_t owner) {
   StatusOr<std::vector<HoldRow>> holds = backend_.list_holds(owner);
   if (!holds.ok()) return holds.status();
   for (const HoldRow& hold : *holds) {
-    StatusOr<OpenCall> call = from_hold(hold);
+    StatusOr<std::optional<OpenCall>> call = readable_hold(hold);
     if (!call.ok()) return call.status();
+    if (!call->has_value()) continue;
     EntryRow row;
     row.call_id = hold.call_id;
-    if (Status s = doubt(hold.call_id, *call, row); !s.ok()) return s;
+    if (Status s = doubt(hold.call_id, **call, row); !s.ok()) return s;
     ++counted_.recovered;
   }
   return absl::OkStatus();

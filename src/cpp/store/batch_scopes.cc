@@ -21,6 +21,17 @@ std::int32_t segment_of(std::int64_t time_ns) {
   return segment;
 }
 
+// Days from 1970-01-01 to the first of the month. Source: Howard Hinnant, "chrono-Compatible
+// Low-Level Date Algorithms", days_from_civil (read 2026-11-22), for the first of a month.
+std::int64_t segment_start_ns(std::int32_t segment) {
+  const std::int64_t month = segment % 100;
+  const std::int64_t year = segment / 100 - (month <= 2 ? 1 : 0);
+  const std::int64_t era = year / 400, of_era = year % 400;
+  const std::int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5;
+  const std::int64_t day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + day_of_year;
+  return (era * 146'097 + day_of_era - 719'468) * 86'400 * kNsPerSecond;
+}
+
 // Reads the row again where the file may have changed since.
 Status BatchWriter::touch(const RowPtr& row) {
   if (row->epoch == epoch_) return absl::OkStatus();
@@ -56,7 +67,19 @@ BatchWriter::RowPtr BatchWriter::adopt(BalanceRow&& row) {
     known->value = row.value;
     known->epoch = epoch_;
   }
+  if (row.anchor != 0) known->anchor = row.anchor;
   return known;
+}
+
+// What a call counts in. A slot that has been folded is its anchor.
+StatusOr<BatchWriter::RowPtr> BatchWriter::row_of(const BalanceRef& ref) {
+  StatusOr<RowPtr> row = balance_by_id(ref.id);
+  if (!row.ok() || ref.slot < 0) return row;
+  StatusOr<std::optional<BalanceRow>> slot = backend_.find_slot((*row)->scope_id, ref.slot);
+  if (!slot.ok()) return slot.status();
+  if (!slot->has_value()) return row;
+  (*slot)->anchor = ref.id;
+  return adopt(**std::move(slot));
 }
 
 StatusOr<BatchWriter::RowPtr> BatchWriter::balance_by_id(std::int64_t id) {
@@ -82,6 +105,7 @@ Status BatchWriter::resolve_scope(Scope& scope) {
   if (state.generation != generation_) {
     state.current.reset();
     state.earlier.clear();
+    state.anchor = 0;
     state.generation = generation_;
   }
   const ScopeConfig& config = scope.config();
@@ -102,12 +126,18 @@ Status BatchWriter::resolve_scope(Scope& scope) {
 
 Status BatchWriter::list_slots(Scope& scope, std::int64_t slot) {
   ScopeState& state = scope.state();
+  if (state.anchor == 0) {
+    StatusOr<RowPtr> anchor = fresh_row(scope, "", kAnchorSlot);
+    if (!anchor.ok()) return anchor.status();
+    state.anchor = (*anchor)->id;
+  }
   StatusOr<std::vector<BalanceRow>> rows = backend_.load_slots(scope.id(), slot - kRollingSlots);
   if (!rows.ok()) return rows.status();
   state.earlier.clear();
   state.current.reset();
   for (BalanceRow& row : *rows) {
     const bool running = row.slot == slot;
+    row.anchor = state.anchor;
     RowPtr adopted = adopt(std::move(row));
     if (running) {
       state.current = std::move(adopted);
@@ -119,10 +149,23 @@ Status BatchWriter::list_slots(Scope& scope, std::int64_t slot) {
     StatusOr<RowPtr> row = fresh_row(scope, "", slot);
     if (!row.ok()) return row.status();
     state.current = *std::move(row);
+    state.current->anchor = state.anchor;
+    if (Status s = fold_slots(scope, slot - kRollingSlots); !s.ok()) return s;
   }
   state.epoch = epoch_;
   const std::int64_t width = scope.config().rolling_ns / kRollingSlots;
   state.window_end_ns = (slot + 1) * width;
+  return absl::OkStatus();
+}
+
+// With each new slot, what lies before the window. Balances are written first, since the fold adds
+// up what the file has.
+Status BatchWriter::fold_slots(Scope& scope, std::int64_t slot) {
+  const std::int64_t anchor = scope.state().anchor;
+  const std::int64_t width = scope.config().rolling_ns / kRollingSlots;
+  if (Status s = flush_balances(); !s.ok()) return s;
+  if (Status s = backend_.fold_slots(scope.id(), anchor, slot, slot * width); !s.ok()) return s;
+  if (const auto it = balances_.find(anchor); it != balances_.end()) it->second->epoch = 0;
   return absl::OkStatus();
 }
 

@@ -33,16 +33,51 @@ std::int64_t unzigzag(std::uint64_t value) {
 
 }  // namespace
 
-void encode_balances(std::span<const std::int64_t> ids, std::string& out) {
-  for (const std::int64_t id : ids) put_varint(static_cast<std::uint64_t>(id), out);
+void encode_balances(std::span<const BalanceRef> refs, std::string& out) {
+  for (const BalanceRef& ref : refs) {
+    if (ref.slot >= 0) out.push_back('\0');
+    put_varint(static_cast<std::uint64_t>(ref.id), out);
+    if (ref.slot >= 0) put_varint(static_cast<std::uint64_t>(ref.slot), out);
+  }
 }
 
-bool decode_balances(std::string_view blob, std::vector<std::int64_t>& ids) {
-  ids.clear();
+bool decode_balances(std::string_view blob, std::vector<BalanceRef>& refs) {
+  refs.clear();
   while (!blob.empty()) {
-    std::uint64_t value = 0;
+    std::uint64_t id = 0, slot = 0;
+    if (!take_varint(blob, id)) return false;
+    const bool rolling = id == 0;
+    if (rolling && (!take_varint(blob, id) || !take_varint(blob, slot))) return false;
+    if (id == 0 || id > INT64_MAX || slot > INT64_MAX) return false;
+    refs.push_back({static_cast<std::int64_t>(id), rolling ? static_cast<std::int64_t>(slot) : -1});
+  }
+  return true;
+}
+
+void encode_entry_ref(const EntryRef& ref, std::int32_t own_segment, std::string& out) {
+  unsigned char id[16];
+  ref.call_id.to_bytes(id);
+  out.append(reinterpret_cast<const char*>(id), sizeof id);
+  const bool other = ref.segment != own_segment;
+  put_varint((static_cast<std::uint64_t>(static_cast<std::uint32_t>(ref.attempt)) << 5) |
+                 (static_cast<std::uint64_t>(ref.kind & 0xfu) << 1) | (other ? 1u : 0u),
+             out);
+  if (other) put_varint(static_cast<std::uint64_t>(ref.segment), out);
+}
+
+bool decode_entry_refs(std::string_view blob, std::int32_t own_segment,
+                       std::vector<EntryRef>& refs) {
+  while (!blob.empty()) {
+    if (blob.size() < 17) return false;
+    EntryRef& ref = refs.emplace_back();
+    ref.call_id = Id::from_bytes(reinterpret_cast<const unsigned char*>(blob.data()));
+    blob.remove_prefix(16);
+    std::uint64_t value = 0, segment = static_cast<std::uint64_t>(own_segment);
     if (!take_varint(blob, value)) return false;
-    ids.push_back(static_cast<std::int64_t>(value));
+    if ((value & 1) != 0 && !take_varint(blob, segment)) return false;
+    ref.kind = static_cast<std::uint8_t>((value >> 1) & 0xf);
+    ref.attempt = static_cast<std::int32_t>(value >> 5);
+    ref.segment = static_cast<std::int32_t>(segment);
   }
   return true;
 }

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -24,7 +25,8 @@ LedgerCore::LedgerCore(const LedgerOptions& options, std::unique_ptr<Backend> ba
     : options_(options),
       clock_(options.clock != nullptr ? options.clock : &SystemClock::instance()),
       backend_(std::move(backend)),
-      batch_(*backend_, options.admit, *clock_, stats_) {
+      batch_(*backend_, options.admit, *clock_, stats_),
+      pid_(::getpid()) {
   next_look_ns_ = real_ns() + options_.owner_scan_interval_ns;
   if (options_.threaded) thread_ = std::thread([this] { loop(); });
 }
@@ -36,6 +38,13 @@ LedgerCore::~LedgerCore() {
   }
   work_.notify_all();
   if (thread_.joinable()) thread_.join();
+}
+
+bool LedgerCore::in_child() {
+  if (forked()) return true;
+  if (::getpid() == pid_) return false;
+  forked_.store(true, std::memory_order_release);
+  return true;
 }
 
 std::int64_t LedgerCore::mono() const { return clock_->monotonic_ns(); }
@@ -67,7 +76,7 @@ StatusOr<LedgerCore::Client*> LedgerCore::attach(VerdictSink* sink) {
 }
 
 std::size_t LedgerCore::detach(Client* client) {
-  if (forked()) return 0;
+  if (in_child()) return 0;
   {
     const std::lock_guard<std::mutex> lock(queue_mutex_);
     client->closed = true;  // reserve() takes nothing more
@@ -123,7 +132,7 @@ void LedgerCore::finish(Client& client, Finish&& finish) {
 }
 
 Status LedgerCore::run(std::function<Status(BatchWriter&)> work) {
-  if (forked()) return absl::FailedPreconditionError("the ledger belongs to the parent process");
+  if (in_child()) return absl::FailedPreconditionError("the ledger belongs to the parent process");
   if (!options_.threaded || std::this_thread::get_id() == thread_.get_id()) {
     const std::unique_lock<std::mutex> turn = own_turn();
     Status status;
@@ -144,7 +153,7 @@ Status LedgerCore::run(std::function<Status(BatchWriter&)> work) {
 }
 
 Status LedgerCore::flush(std::int64_t timeout_ns) {
-  if (forked()) return absl::FailedPreconditionError("the ledger belongs to the parent process");
+  if (in_child()) return absl::FailedPreconditionError("the ledger belongs to the parent process");
   std::unique_lock<std::mutex> lock(queue_mutex_);
   const std::uint64_t reserves = reserves_in_, finishes = finishes_in_;
   const auto reached = [&] { return reserves_done_ >= reserves && finishes_done_ >= finishes; };
@@ -220,7 +229,7 @@ void LedgerCore::loop() {
 }
 
 bool LedgerCore::pump() {
-  if (forked()) return false;
+  if (in_child()) return false;
   const std::unique_lock<std::mutex> turn_lock = own_turn();
   return turn();
 }
@@ -264,12 +273,14 @@ bool LedgerCore::turn() {
     for (Command* command : commands) command->status = command->run(batch_);
     answer_refused();
     if (work) committed = write_batch(true);
-    const bool idle = reserves_at_ == reserves_.size() && finishes_at_ == finishes_.size();
-    housekeeping(idle);
   }
   fault_point("batch.before_verdicts");
   deliver();
   fault_point("batch.after_verdicts");
+  {  // only now: copying the log takes milliseconds, which no answer waits for
+    const std::lock_guard<std::mutex> lock(commit_mutex_);
+    housekeeping(reserves_at_ == reserves_.size() && finishes_at_ == finishes_.size());
+  }
   bool wake = !commands.empty();
   {
     const std::lock_guard<std::mutex> lock(queue_mutex_);

@@ -11,6 +11,8 @@
 // queue_mutex_; the sink is called with neither held.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -57,6 +59,9 @@ class LedgerCore {
   const LedgerOptions& options() const { return options_; }
   const Clock& clock() const { return *clock_; }
   bool forked() const { return forked_.load(std::memory_order_acquire); }
+  // Also finds a fork that no hook told of (see fork_before()): asks for the process's id, so it is
+  // for commands and turns, not for each call.
+  bool in_child();
 
   void fork_lock();
   void fork_unlock();
@@ -99,6 +104,7 @@ class LedgerCore {
   BatchWriter batch_;
   std::atomic<int> live_{1};
   std::atomic<bool> forked_{false};
+  const pid_t pid_;
 
   std::mutex commit_mutex_;               // held while the backend is in use
   std::vector<PendingReserve> reserves_;  // taken, not decided; from reserves_at_ on

@@ -23,6 +23,11 @@ inline constexpr std::array kFaultLabels = {
     "scope.before_commit",  "scope.after_commit",    "close.before_leave",
     "close.after_leave"};
 
+// Points that the plain worker of the tests does not pass: each has a test of its own.
+inline constexpr std::array kOtherFaultLabels = {
+    "book.before_commit", "book.after_commit",     "migrate.before_commit", "migrate.after_commit",
+    "archive.copied",     "archive.before_commit", "archive.after_commit"};
+
 // An empty function removes the hook. Not to be called while a ledger is open on another thread.
 void set_fault_hook(std::function<void(const char* label)> hook);
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "store/core.h"
+#include "store/faults.h"
 #include "store/memory_backend.h"
 #include "store/sqlite_backend.h"
 
@@ -92,14 +93,48 @@ class LedgerHandle final : public Ledger {
     return run([&](BatchWriter& batch) { return batch.resolve(call, amount, evidence); });
   }
   StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns) override {
-    std::int64_t posted = 0;
-    Status status = run([&](BatchWriter& batch) {
-      StatusOr<std::int64_t> count = batch.post_in_doubt(older_than_ns);
-      if (count.ok()) posted = *count;
-      return count.status();
+    return answer<std::int64_t>(
+        [&](BatchWriter& batch) { return batch.post_in_doubt(older_than_ns); });
+  }
+  StatusOr<Booked> book(Booking&& booking) override {
+    if (booking.call_id.empty()) return invalid_argument("a booking has an id");
+    return answer<Booked>([&](BatchWriter& batch) { return batch.book(booking); });
+  }
+  StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string evidence,
+                          std::string idempotency_key) override {
+    if (id.empty()) return invalid_argument("a grant has an id");
+    return answer<Nanousd>([&](BatchWriter& batch) {
+      return batch.grant(id, scope, amount, evidence, idempotency_key);
     });
-    if (!status.ok()) return status;
-    return posted;
+  }
+  StatusOr<Nanousd> refund(const Id& call, Nanousd amount, std::string evidence) override {
+    return answer<Nanousd>(
+        [&](BatchWriter& batch) { return batch.refund(call, amount, evidence); });
+  }
+  Status create_job(JobRow row) override {
+    if (row.call_id.empty() || row.provider_job_id.empty()) {
+      return invalid_argument("a job has a call id and its provider's id");
+    }
+    return run([&](BatchWriter& batch) { return batch.create_job(std::move(row)); });
+  }
+  Status update_job(JobUpdate update) override {
+    return run([&](BatchWriter& batch) { return batch.update_job(update); });
+  }
+  StatusOr<std::optional<JobRow>> find_job(const Id& call) override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->backend().read_job(call);
+  }
+  StatusOr<std::optional<JobRow>> find_job(std::string_view provider_job_id) override {
+    if (Status s = usable(); !s.ok()) return s;
+    if (provider_job_id.empty()) return invalid_argument("a provider's job id is not empty");
+    StatusOr<std::vector<JobRow>> rows = core_->backend().read_jobs("", provider_job_id);
+    if (!rows.ok()) return rows.status();
+    if (rows->empty()) return std::optional<JobRow>{};
+    return std::optional<JobRow>(std::move(rows->back()));
+  }
+  StatusOr<std::vector<JobRow>> jobs(std::string_view state) override {
+    if (Status s = usable(); !s.ok()) return s;
+    return core_->backend().read_jobs(state, "");
   }
   Status reanchor_time() override {
     return run([](BatchWriter& batch) { return batch.reanchor_time(); });
@@ -119,6 +154,11 @@ class LedgerHandle final : public Ledger {
     if (Status s = usable(); !s.ok()) return s;
     return core_->backend().read_entries(bounds, batch);
   }
+  StatusOr<Changes> changes(std::int64_t after, std::size_t limit) override {
+    if (Status s = usable(); !s.ok()) return s;
+    if (after < 0 || limit == 0) return invalid_argument("a cursor is at least 0, a limit 1");
+    return core_->backend().read_changes(after, limit);
+  }
   StatusOr<std::vector<HoldInfo>> holds() override {
     if (Status s = usable(); !s.ok()) return s;
     return core_->backend().read_holds();
@@ -131,12 +171,13 @@ class LedgerHandle final : public Ledger {
     if (Status s = usable(); !s.ok()) return s;
     return core_->backend().verify();
   }
+  StatusOr<Archived> archive(std::string_view before, const std::string& path) override;
   bool pump() override { return usable().ok() && core_->pump(); }
 
  private:
   Status usable() const {
     if (client_ == nullptr) return absl::FailedPreconditionError("the ledger is closed");
-    if (core_->forked()) {
+    if (core_->in_child()) {
       return absl::FailedPreconditionError("the ledger belongs to the parent process");
     }
     return absl::OkStatus();
@@ -144,6 +185,18 @@ class LedgerHandle final : public Ledger {
   Status run(std::function<Status(BatchWriter&)> command) {
     if (Status s = usable(); !s.ok()) return s;
     return core_->run(std::move(command));
+  }
+  // A command that answers with a value.
+  template <typename Value, typename Command>
+  StatusOr<Value> answer(const Command& command) {
+    Value value{};
+    Status status = run([&](BatchWriter& batch) -> Status {
+      StatusOr<Value> found = command(batch);
+      if (found.ok()) value = *std::move(found);
+      return found.status();
+    });
+    if (!status.ok()) return status;
+    return value;
   }
 
   std::shared_ptr<LedgerCore> core_;
@@ -153,8 +206,48 @@ class LedgerHandle final : public Ledger {
   const FileId file_;
 };
 
+// Copies each month beside the writer, and then lets the writer drop it; again where a refund came
+// in between.
+StatusOr<Archived> LedgerHandle::archive(std::string_view before, const std::string& path) {
+  std::int32_t end = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    const bool digit = before[i] >= '0' && before[i] <= '9';
+    if (before.size() != 7 || (i == 4 ? before[i] != '-' : !digit)) break;
+    if (digit) end = end * 10 + (before[i] - '0');
+  }
+  if (end < 100'001 || end % 100 < 1 || end % 100 > 12) {
+    return invalid_argument("a month is written like 2026-09");
+  }
+  if (path.empty()) return invalid_argument("an archive has a path");
+  StatusOr<std::vector<MonthInfo>> months =
+      answer<std::vector<MonthInfo>>([](BatchWriter& batch) { return batch.months(); });
+  if (!months.ok()) return months.status();
+  Archived out;
+  for (const MonthInfo& month : *months) {
+    if (month.segment >= end) continue;
+    bool dropped = false;
+    for (int round = 0; round < 3 && !dropped && month.holds == 0; ++round) {
+      StatusOr<MonthSums> sums = core_->backend().copy_month(month.segment, path);
+      if (!sums.ok()) return sums.status();
+      fault_point("archive.copied");
+      StatusOr<bool> gone =
+          answer<bool>([&](BatchWriter& batch) { return batch.drop_month(*sums, path); });
+      if (!gone.ok()) return gone.status();
+      dropped = *gone;
+      if (dropped) out.entries += sums->rows;
+    }
+    (dropped ? out.months : out.kept).push_back(month.segment);
+  }
+  return out;
+}
+
 void LedgerHandle::close() {
   if (client_ == nullptr) return;
+  if (core_->in_child()) {  // nothing of it may be ended here, its thread is not in this process
+    client_ = nullptr;
+    (void)new std::shared_ptr<LedgerCore>(core_);  // kept for ever, without the registry's lock
+    return;
+  }
   Registry& files = registry();
   const std::lock_guard<std::mutex> lock(files.mutex);
   if (client_ == nullptr) return;
@@ -196,8 +289,8 @@ void remember(const std::shared_ptr<LedgerCore>& core) {
 }  // namespace
 
 std::string_view entry_kind_name(EntryKind kind) {
-  static constexpr std::string_view kNames[] = {"reserve",   "settle",  "void",  "in_doubt",
-                                                "post_full", "correct", "shrink"};
+  static constexpr std::string_view kNames[] = {
+      "reserve", "settle", "void", "in_doubt", "post_full", "correct", "shrink", "grant", "refund"};
   const auto index = static_cast<std::size_t>(kind);
   return index < std::size(kNames) ? kNames[index] : std::string_view("unknown");
 }

@@ -36,6 +36,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/usage.h"
+#include "store/booking.h"
 #include "store/scope.h"
 
 namespace sluiceway::store {
@@ -48,6 +49,8 @@ enum class EntryKind : std::uint8_t {
   kPostFull = 4,  // in doubt for too long: posted at the hold
   kCorrect = 5,   // after kPostFull: the difference to the true cost, may be negative
   kShrink = 6,    // an open hold lowered to `amount`, when the true input is known
+  kGrant = 7,     // a scope's limit changed by `amount`, may be negative; a row of its own
+  kRefund = 8,    // what an ended call cost is lowered by `amount`; < 0: a refund taken back
 };
 std::string_view entry_kind_name(EntryKind kind);
 
@@ -114,10 +117,11 @@ struct Entry {
   EntryKind kind = EntryKind::kReserve;
   std::int64_t time_ns = 0;  // ledger time
   Nanousd amount = 0;
+  std::int64_t label_id = 0;  // rows with equal labels have equal numbers
   std::shared_ptr<const CallLabels> labels;
   std::string price_version;
   Id intent_id;                     // kReserve only
-  std::vector<std::string> scopes;  // kReserve only: names with windows
+  std::vector<std::string> scopes;  // kReserve: names with windows. kGrant: the scope
   std::int64_t latency_ns = 0;
   bool estimated = false, overrun = false;
   Usage usage;
@@ -127,6 +131,15 @@ struct Entry {
 struct EntryBounds {
   std::int64_t from_ns = 0, to_ns = INT64_MAX;  // ledger time, [from, to)
   std::size_t batch = 4096;                     // rows a read transaction
+  // Without what sums do not need, which is faster: no price version, intent, scopes, request id,
+  // evidence.
+  bool lean = false;
+};
+
+// Entries in the order in which they were committed.
+struct Changes {
+  std::vector<Entry> entries;
+  std::int64_t next = 0;  // the cursor after them; what was asked for, where there are none
 };
 
 struct HoldInfo {
@@ -140,9 +153,17 @@ struct HoldInfo {
 };
 
 struct ScopeInfo {
-  std::string name;  // with its window
+  std::string name;             // with its window
+  std::int64_t rolling_ns = 0;  // > 0: a row is one slot of the scope, or what old slots settled
+  std::int64_t slot = -1;       // of such a row; below 0: old ones
   ScopeBalance balance;
   std::string unit;
+};
+
+struct Archived {
+  std::vector<std::int32_t> months;  // 202609: moved by this run
+  std::vector<std::int32_t> kept;    // closed, but a call of theirs is open or in doubt
+  std::int64_t entries = 0;
 };
 
 // What replaying every entry found. ok() means invariant 4 holds.
@@ -157,7 +178,7 @@ struct VerifyReport {
 struct LedgerStats {
   std::uint64_t commits = 0, failed_commits = 0, rows = 0, admitted = 0, refused = 0,
                 unavailable = 0, duplicates = 0, finishes = 0, orphan_finishes = 0, overruns = 0,
-                recovered = 0, checkpoints = 0, syncs = 0, batch_max = 0;
+                recovered = 0, quarantined = 0, checkpoints = 0, syncs = 0, batch_max = 0;
   std::uint64_t queue_depth = 0, finish_depth = 0, open_calls = 0;
   std::int64_t clock_skew_ns = 0;     // ledger time minus wall clock
   std::int64_t lock_wait_max_ns = 0;  // longest wait for the other processes
@@ -195,6 +216,28 @@ class Ledger {
   // In doubt -> settle at `amount`; after post_full -> a correction. NotFound: no such call in
   // doubt. Blocking, durable.
   virtual Status resolve(const Id& call, Nanousd amount, std::string evidence) = 0;
+
+  // See booking.h; each is one commit, blocking and durable. InvalidArgument: malformed.
+  // Reserves and settles at once; a refusal is no error. FailedPrecondition: the id was used.
+  virtual StatusOr<Booked> book(Booking&& booking) = 0;
+  // Changes the limit of `scope` by `amount` (not 0) and returns it; `id` names the entry. A raise
+  // that leaves room unblocks. With a key that was used before, nothing happens again.
+  // FailedPrecondition: no limit, or lower than what is used.
+  virtual StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string evidence,
+                                  std::string idempotency_key = {}) = 0;
+  // Gives back `amount` (> 0) of what an ended call cost, and returns what it costs now. NotFound:
+  // no such call here. FailedPrecondition: it has no cost yet, or less than that.
+  virtual StatusOr<Nanousd> refund(const Id& call, Nanousd amount, std::string evidence) = 0;
+  // Writes the row; an open hold of the call is the job's from then on: nobody's death ends it.
+  // The same row again is fine. AlreadyExists: another job of that call, or of that provider's id.
+  virtual Status create_job(JobRow row) = 0;
+  // NotFound: no such job. FailedPrecondition: nothing is held that could be settled.
+  virtual Status update_job(JobUpdate update) = 0;
+  virtual StatusOr<std::optional<JobRow>> find_job(const Id& call) = 0;
+  // The newest with that id.
+  virtual StatusOr<std::optional<JobRow>> find_job(std::string_view provider_job_id) = 0;
+  // Oldest first; all states where `state` is empty.
+  virtual StatusOr<std::vector<JobRow>> jobs(std::string_view state) = 0;
   // Posts at their holds all calls that have been in doubt for at least older_than_ns; how many.
   virtual StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns) = 0;
   // Sets ledger time to the wall clock; backwards it stands still until the wall has caught up.
@@ -215,10 +258,19 @@ class Ledger {
   // Reports, on a read connection of their own; a read transaction lasts one batch of rows.
   virtual Status read_entries(const EntryBounds& bounds,
                               const std::function<bool(std::span<const Entry>)>& batch) = 0;
+  // What was committed after the cursor `after` (0: from the beginning): whole commits, until there
+  // are `limit` entries. Entries that were archived since are left out.
+  virtual StatusOr<Changes> changes(std::int64_t after, std::size_t limit) = 0;
   virtual StatusOr<std::vector<HoldInfo>> holds() = 0;
   virtual StatusOr<std::vector<ScopeInfo>> scopes() = 0;
   // Replays every entry in one read transaction (about a second per million rows).
   virtual StatusOr<VerifyReport> verify() = 0;
+
+  // Moves the entries of closed months before `before` ("2026-09") into the archive at `path`,
+  // which is made or added to; see archive.h. Balances, limits and verify() stay as they are; calls
+  // of those months can no longer be refunded or corrected here. Blocking; the ledger works on
+  // meanwhile. InvalidArgument: no month, or another file at `path`.
+  virtual StatusOr<Archived> archive(std::string_view before, const std::string& path) = 0;
 
   // One turn of the writer in this thread; only with threaded = false. True if it committed.
   virtual bool pump() = 0;
@@ -230,10 +282,17 @@ class Ledger {
 // came through a fork. InvalidArgument: no admit function, or not a database.
 StatusOr<std::shared_ptr<Ledger>> open_ledger(const LedgerOptions& options, VerdictSink* sink);
 
+// The entries of an archive, oldest month first, and whether its books agree. Any thread; no engine
+// is needed. NotFound: no such file. InvalidArgument: not an archive.
+Status read_archive(const std::string& path, const EntryBounds& bounds,
+                    const std::function<bool(std::span<const Entry>)>& batch);
+StatusOr<VerifyReport> verify_archive(const std::string& path);
+
 // Fork. before(): takes every lock of every ledger of the process, so that no transaction is under
 // way; then after_in_parent() or after_in_child(). In the child every inherited ledger is dead: its
 // calls are answered by nobody, its methods return FailedPrecondition, its descriptors are closed,
-// the parent's reservations stay; a fresh open_ledger() works. For os.register_at_fork.
+// the parent's reservations stay; a fresh open_ledger() works. For os.register_at_fork. A fork that
+// passes them by is found at the next command: it is refused, and so is open_ledger() on that file.
 void fork_before();
 void fork_after_in_parent();
 void fork_after_in_child();

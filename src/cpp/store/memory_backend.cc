@@ -27,16 +27,27 @@ void MemoryBackend::rollback() {
 void MemoryBackend::fold_oldest() {
   for (auto it = calls_.begin(); it != calls_.end(); ++it) {
     if (holds_.contains(it->first)) continue;
-    std::vector<std::int64_t> ids;
-    Nanousd settled = 0;
+    std::vector<BalanceRef> refs;
+    CallRow call;
     for (const auto& [key, entry] : it->second) {
-      if (entry.row.kind == EntryKind::kReserve) (void)decode_balances(entry.balances, ids);
-      if (entry.row.kind == EntryKind::kSettle || entry.row.kind == EntryKind::kPostFull ||
-          entry.row.kind == EntryKind::kCorrect) {
-        settled += entry.row.amount;
+      const EntryKind kind = entry.row.kind;
+      if (kind == EntryKind::kReserve || kind == EntryKind::kGrant) {
+        (void)decode_balances(entry.balances, refs);
       }
+      if (kind == EntryKind::kGrant) {
+        for (const BalanceRef& scope : refs) folded_grants_[scope.id] += entry.row.amount;
+        refs.clear();
+      }
+      call.add(kind, entry.row.attempt, entry.row.amount);
     }
-    for (const std::int64_t id : ids) folded_[id] += settled;
+    for (const BalanceRef& ref : refs) {
+      std::int64_t id = ref.id;
+      if (ref.slot >= 0) {
+        const auto slot = find_slot(balances_[ref.id].scope_id, ref.slot);
+        if (slot->has_value()) id = (*slot)->id;
+      }
+      folded_[id] += call.cost - call.refunded;
+    }
     calls_.erase(it);
     return;
   }
@@ -62,6 +73,14 @@ StatusOr<bool> MemoryBackend::insert_entry(const EntryRow& row) {
   entry.evidence = row.evidence;
   entry.row.balances = entry.row.usage = entry.row.request_id = entry.row.evidence = {};
   return true;
+}
+
+StatusOr<bool> MemoryBackend::has_entry(const EntryRow& row) {
+  const auto call = calls_.find(row.call_id);
+  if (call == calls_.end()) return false;
+  const auto it = call->second.find({row.attempt, row.kind});
+  return it != call->second.end() && it->second.row.time_ns == row.time_ns &&
+         it->second.row.amount == row.amount;
 }
 
 Status MemoryBackend::insert_hold(const HoldRow& row) {
@@ -94,61 +113,59 @@ StatusOr<std::vector<HoldRow>> MemoryBackend::list_holds(std::optional<std::int6
   return out;
 }
 
-StatusOr<std::optional<HoldRow>> MemoryBackend::find_posted(const Id& call,
-                                                            std::int32_t* attempts) {
+StatusOr<std::optional<CallRow>> MemoryBackend::find_call(const Id& call) {
   const auto it = calls_.find(call);
-  if (it == calls_.end()) return std::optional<HoldRow>{};
-  HoldRow posted;
-  posted.call_id = call;
-  posted.in_doubt = true;
-  bool full = false;
-  *attempts = 0;
+  if (it == calls_.end()) return std::optional<CallRow>{};
+  CallRow out;
+  out.call_id = call;
   for (const auto& [key, entry] : it->second) {
-    posted.segment = entry.row.segment;
+    out.segment = entry.row.segment;
     if (entry.row.kind == EntryKind::kReserve) {
-      posted.labels = entry.row.labels;
-      posted.balances = entry.balances;
+      out.labels = entry.row.labels;
+      out.balances = entry.balances;
     }
-    full = full || entry.row.kind == EntryKind::kPostFull;
-    if (entry.row.kind == EntryKind::kPostFull || entry.row.kind == EntryKind::kCorrect) {
-      posted.amount += entry.row.amount;
-      ++*attempts;
-    }
+    out.add(entry.row.kind, entry.row.attempt, entry.row.amount);
   }
-  return full ? std::optional<HoldRow>(std::move(posted)) : std::nullopt;
+  return std::optional<CallRow>(std::move(out));
 }
 
 StatusOr<std::optional<LimitRow>> MemoryBackend::find_limit(std::string_view kind,
                                                             std::string_view key) {
   const auto it = limit_ids_.find({std::string(kind), std::string(key)});
   if (it == limit_ids_.end()) return std::optional<LimitRow>{};
-  return std::optional<LimitRow>({.scope_id = it->second, .config = config_of(it->second)});
+  return std::optional<LimitRow>(limits_[static_cast<std::size_t>(it->second - 1)]);
 }
 
 StatusOr<std::int64_t> MemoryBackend::insert_limit(const ScopeConfig& config, std::int64_t) {
-  limits_.push_back(config);
-  const auto id = static_cast<std::int64_t>(limits_.size());
+  const auto id = static_cast<std::int64_t>(limits_.size() + 1);
+  limits_.push_back({.scope_id = id, .config = config});
   limit_ids_[{config.kind, config.key}] = id;
   return id;
 }
 
 Status MemoryBackend::replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) {
   config_of(scope_id).limit = limit;
+  return add_granted(scope_id, 0, true);
+}
+
+Status MemoryBackend::add_granted(std::int64_t scope_id, Nanousd amount, bool unblock) {
+  limits_[static_cast<std::size_t>(scope_id - 1)].granted += amount;
+  if (!unblock) return absl::OkStatus();
   for (const auto& [window, id] : windows_[scope_id]) {
-    balances_[static_cast<std::size_t>(id - 1)].value.blocked = false;
+    balances_[id].value.blocked = false;
   }
   return absl::OkStatus();
 }
 
 Nanousd MemoryBackend::limit_of(std::int64_t scope_id) {
-  return config_of(scope_id).limit.value_or(kNanousdMax);
+  const LimitRow& row = limits_[static_cast<std::size_t>(scope_id - 1)];
+  return row.config.limit ? *row.config.limit + row.granted : kNanousdMax;
 }
 
 Status MemoryBackend::load_balance(BalanceRow& row) {
-  if (row.id < 1 || row.id > static_cast<std::int64_t>(balances_.size())) {
-    return absl::DataLossError("the balance is not there");
-  }
-  const BalanceRow& stored = balances_[static_cast<std::size_t>(row.id - 1)];
+  const auto it = balances_.find(row.id);
+  if (it == balances_.end()) return absl::DataLossError("the balance is not there");
+  const BalanceRow& stored = it->second;
   row.value = stored.value;
   row.value.limit = limit_of(stored.scope_id);
   row.scope_id = stored.scope_id;
@@ -160,10 +177,11 @@ Status MemoryBackend::load_balance(BalanceRow& row) {
 Status MemoryBackend::find_or_create_balance(BalanceRow& row) {
   auto& id = windows_[row.scope_id][{row.slot, row.window}];
   if (id == 0) {
-    balances_.push_back(row);
-    balances_.back().value = ScopeBalance{};
-    id = static_cast<std::int64_t>(balances_.size());
-    balances_.back().id = id;
+    id = ++balances_made_;
+    BalanceRow& made = balances_[id];
+    made = row;
+    made.value = ScopeBalance{};
+    made.id = id;
   }
   row.id = id;
   return load_balance(row);
@@ -181,8 +199,57 @@ StatusOr<std::vector<BalanceRow>> MemoryBackend::load_slots(std::int64_t scope_i
   return out;
 }
 
+StatusOr<std::optional<BalanceRow>> MemoryBackend::find_slot(std::int64_t scope_id,
+                                                             std::int64_t slot) {
+  const auto& windows = windows_[scope_id];
+  const auto it = windows.find({slot, ""});
+  if (it == windows.end()) return std::optional<BalanceRow>{};
+  BalanceRow row;
+  row.id = it->second;
+  if (Status s = load_balance(row); !s.ok()) return s;
+  return std::optional<BalanceRow>(std::move(row));
+}
+
+Status MemoryBackend::fold_slots(std::int64_t scope_id, std::int64_t anchor,
+                                 std::int64_t before_slot, std::int64_t before_ns) {
+  auto& windows = windows_[scope_id];
+  const auto first = windows.lower_bound({0, ""}), last = windows.lower_bound({before_slot, ""});
+  if (std::distance(first, last) < kRollingSlots) return absl::OkStatus();
+  for (const auto& [id, hold] : holds_) {  // a hold of nothing does not show in its slot
+    if (hold.amount == 0 && (hold.in_doubt || hold.since_ns < before_ns)) return absl::OkStatus();
+  }
+  for (auto it = first; it != last;) {
+    const ScopeBalance& value = balances_[it->second].value;
+    if (value.held != 0 || value.in_doubt != 0) {
+      ++it;
+      continue;
+    }
+    balances_[anchor].value.settled += value.settled;
+    if (const auto folded = folded_.find(it->second); folded != folded_.end()) {
+      folded_[anchor] += folded->second;
+      folded_.erase(folded);
+    }
+    balances_.erase(it->second);
+    it = windows.erase(it);
+  }
+  return absl::OkStatus();
+}
+
+Status MemoryBackend::quarantine_hold(const Id& call, std::string_view reason, std::int64_t) {
+  quarantined_.emplace(call, reason);
+  holds_.erase(call);
+  return absl::OkStatus();
+}
+
+Status MemoryBackend::insert_commit(std::int64_t time_ns, std::string_view refs) {
+  const std::int64_t seq = commits_.empty() ? 1 : commits_.back().seq + 1;
+  commits_.push_back({seq, time_ns, std::string(refs)});
+  while (commits_.size() > calls_max_) commits_.pop_front();
+  return absl::OkStatus();
+}
+
 Status MemoryBackend::store_balance(const BalanceRow& row) {
-  balances_[static_cast<std::size_t>(row.id - 1)].value = row.value;
+  balances_[row.id].value = row.value;
   return absl::OkStatus();
 }
 
@@ -223,6 +290,30 @@ Status MemoryBackend::delete_submission(std::string_view tenant, std::string_vie
   const auto it = submissions_.find({std::string(tenant), std::string(key)});
   if (it != submissions_.end() && it->second.call_id == call) submissions_.erase(it);
   return absl::OkStatus();
+}
+
+Status MemoryBackend::insert_job(const JobRow& row) {
+  jobs_.emplace(row.call_id, row);
+  return absl::OkStatus();
+}
+
+Status MemoryBackend::update_job(const JobRow& row) {
+  jobs_[row.call_id] = row;
+  return absl::OkStatus();
+}
+
+StatusOr<std::optional<JobRow>> MemoryBackend::find_job(const Id& call) {
+  const auto it = jobs_.find(call);
+  return it == jobs_.end() ? std::optional<JobRow>{} : std::optional<JobRow>(it->second);
+}
+
+StatusOr<bool> MemoryBackend::has_job(std::string_view provider, std::string_view account,
+                                      std::string_view provider_job_id) {
+  return std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& item) {
+    const JobRow& row = item.second;
+    return row.provider == provider && row.account == account &&
+           row.provider_job_id == provider_job_id;
+  });
 }
 
 Status MemoryBackend::store_clock(const ClockRow& row) {

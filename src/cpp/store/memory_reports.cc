@@ -1,4 +1,6 @@
 // Reports of a ledger in memory: see memory_backend.h.
+#include <algorithm>
+
 #include "store/codec.h"
 #include "store/memory_backend.h"
 #include "store/verify.h"
@@ -11,11 +13,20 @@ std::string MemoryBackend::name_of(const BalanceRow& row) {
 }
 
 std::vector<std::string> MemoryBackend::names_of(std::string_view blob) {
-  std::vector<std::int64_t> ids;
+  std::vector<BalanceRef> refs;
   std::vector<std::string> names;
-  if (!decode_balances(blob, ids)) return names;
-  for (const std::int64_t id : ids) {
-    names.push_back(name_of(balances_[static_cast<std::size_t>(id - 1)]));
+  if (!decode_balances(blob, refs)) return names;
+  for (const BalanceRef& ref : refs) names.push_back(name_of(balances_[ref.id]));
+  return names;
+}
+
+// Of a grant, which names the scope itself.
+std::vector<std::string> MemoryBackend::scope_names_of(std::string_view blob) {
+  std::vector<BalanceRef> refs;
+  std::vector<std::string> names;
+  if (!decode_balances(blob, refs)) return names;
+  for (const BalanceRef& ref : refs) {
+    names.push_back(scope_name(config_of(ref.id).kind, config_of(ref.id).key, ""));
   }
   return names;
 }
@@ -40,14 +51,57 @@ StatusOr<ScopeBalance> MemoryBackend::read_balance(const Scope& scope, std::int6
       rolling ? now_ns / (config.rolling_ns / kRollingSlots) - kRollingSlots : -1;
   const std::string window = window_key(config.period, now_ns, scope.zone());
   for (const auto& [key, id] : windows_[scope.id()]) {
-    if (rolling ? key.first < from : key.second != window) continue;
-    const ScopeBalance& value = balances_[static_cast<std::size_t>(id - 1)].value;
+    if (rolling ? key.first < from || key.first < 0 : key.second != window) continue;
+    const ScopeBalance& value = balances_[id].value;
     sum.settled = saturating_add(sum.settled, value.settled);
     sum.held = saturating_add(sum.held, value.held);
     sum.in_doubt = saturating_add(sum.in_doubt, value.in_doubt);
     sum.blocked = sum.blocked || value.blocked;
   }
   return sum;
+}
+
+void MemoryBackend::fill_entry(const StoredEntry& stored, bool lean, Entry& entry) {
+  const EntryRow& row = stored.row;
+  entry.call_id = row.call_id;
+  entry.attempt = row.attempt;
+  entry.kind = row.kind;
+  entry.time_ns = row.time_ns;
+  entry.amount = row.amount;
+  entry.label_id = row.labels;
+  entry.labels = labels_of(row.labels);
+  entry.latency_ns = row.latency_ns;
+  entry.estimated = (row.flags & kEstimated) != 0;
+  entry.overrun = (row.flags & kOverrun) != 0;
+  (void)decode_usage(stored.usage, entry.usage);
+  if (lean) return;
+  if (row.price != 0) entry.price_version = prices_[static_cast<std::size_t>(row.price - 1)];
+  entry.intent_id = row.intent_id;
+  entry.scopes =
+      row.kind == EntryKind::kGrant ? scope_names_of(stored.balances) : names_of(stored.balances);
+  entry.provider_request_id = stored.request_id;
+  entry.evidence = stored.evidence;
+}
+
+StatusOr<Changes> MemoryBackend::read_changes(std::int64_t after, std::size_t limit) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Changes out;
+  out.next = after;
+  std::vector<EntryRef> refs;
+  auto it = std::upper_bound(commits_.begin(), commits_.end(), after,
+                             [](std::int64_t seq, const Commit& c) { return seq < c.seq; });
+  for (; it != commits_.end() && out.entries.size() < limit; ++it) {
+    refs.clear();
+    (void)decode_entry_refs(it->refs, segment_of(it->time_ns), refs);
+    for (const EntryRef& ref : refs) {
+      const auto call = calls_.find(ref.call_id);
+      if (call == calls_.end()) continue;  // folded
+      const auto row = call->second.find({ref.attempt, static_cast<EntryKind>(ref.kind)});
+      if (row != call->second.end()) fill_entry(row->second, false, out.entries.emplace_back());
+    }
+    out.next = it->seq;
+  }
+  return out;
 }
 
 Status MemoryBackend::read_entries(const EntryBounds& bounds,
@@ -65,23 +119,7 @@ Status MemoryBackend::read_entries(const EntryBounds& bounds,
         for (const auto& [key, stored] : it->second) {
           const EntryRow& row = stored.row;
           if (row.time_ns < bounds.from_ns || row.time_ns >= bounds.to_ns) continue;
-          Entry& entry = rows.emplace_back();
-          entry.call_id = row.call_id;
-          entry.attempt = row.attempt;
-          entry.kind = row.kind;
-          entry.time_ns = row.time_ns;
-          entry.amount = row.amount;
-          entry.labels = labels_of(row.labels);
-          if (row.price != 0)
-            entry.price_version = prices_[static_cast<std::size_t>(row.price - 1)];
-          entry.intent_id = row.intent_id;
-          entry.scopes = names_of(stored.balances);
-          entry.latency_ns = row.latency_ns;
-          entry.estimated = (row.flags & kEstimated) != 0;
-          entry.overrun = (row.flags & kOverrun) != 0;
-          (void)decode_usage(stored.usage, entry.usage);
-          entry.provider_request_id = stored.request_id;
-          entry.evidence = stored.evidence;
+          fill_entry(stored, bounds.lean, rows.emplace_back());
         }
       }
       more = it != calls_.end();
@@ -117,12 +155,14 @@ StatusOr<std::vector<ScopeInfo>> MemoryBackend::read_scopes() {
       info.unit = config_of(scope_id).unit;
     }
     for (const auto& [window, id] : windows_[scope_id]) {
-      const BalanceRow& row = balances_[static_cast<std::size_t>(id - 1)];
+      const BalanceRow& row = balances_[id];
       ScopeInfo& info = out.emplace_back();
       info.name = name_of(row);
       info.balance = row.value;
       info.balance.limit = limit_of(scope_id);
       info.unit = config_of(scope_id).unit;
+      info.rolling_ns = config_of(scope_id).rolling_ns;
+      info.slot = row.slot;
     }
   }
   return out;
@@ -131,18 +171,46 @@ StatusOr<std::vector<ScopeInfo>> MemoryBackend::read_scopes() {
 StatusOr<VerifyReport> MemoryBackend::verify() {
   const std::lock_guard<std::mutex> lock(mutex_);
   Replay replay;
-  for (const auto& [id, settled] : folded_) replay.add_archived(id, settled);
+  for (const auto& [id, settled] : folded_) replay.add_archived(id, settled, 0);
+  for (const auto& [id, amount] : folded_grants_) replay.add_archived_grant(id, amount);
   for (const auto& [id, hold] : holds_) replay.add_hold(hold);
+  for (const auto& [id, reason] : quarantined_) replay.add_quarantined(id, reason);
   for (const auto& [id, call] : calls_) {
     for (const auto& [key, entry] : call) replay.add_entry(entry.view());
   }
   replay.end_segment();
-  for (const BalanceRow& row : balances_) {
-    ScopeBalance value = row.value;
-    value.limit = row.slot >= 0 ? kNanousdMax : limit_of(row.scope_id);
-    replay.add_balance(row.id, name_of(row), value);
+  for (const bool anchors : {false, true}) {  // after their slots
+    for (const auto& [id, row] : balances_) {
+      if (anchors != (row.slot == kAnchorSlot)) continue;
+      Replay::Balance balance{.id = id, .slot = row.slot, .name = name_of(row), .value = row.value};
+      if (row.slot >= 0) balance.anchor = windows_[row.scope_id][{kAnchorSlot, ""}];
+      balance.value.limit = limit_of(row.scope_id);
+      replay.add_balance(balance);
+    }
+  }
+  for (const LimitRow& row : limits_) {
+    replay.add_limit(row.scope_id, scope_name(row.config.kind, row.config.key, ""), row.granted);
   }
   return replay.finish();
+}
+
+StatusOr<std::vector<JobRow>> MemoryBackend::read_jobs(std::string_view state,
+                                                       std::string_view provider_job_id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<JobRow> out;
+  for (const auto& [id, row] : jobs_) {
+    if (!state.empty() && row.state != state) continue;
+    if (!provider_job_id.empty() && row.provider_job_id != provider_job_id) continue;
+    out.push_back(row);
+  }
+  std::stable_sort(out.begin(), out.end(),
+                   [](const JobRow& a, const JobRow& b) { return a.created_ns < b.created_ns; });
+  return out;
+}
+
+StatusOr<std::optional<JobRow>> MemoryBackend::read_job(const Id& call) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return find_job(call);
 }
 
 }  // namespace sluiceway::store

@@ -24,6 +24,7 @@ CREATE TABLE limits(
   time_zone TEXT NOT NULL,
   rolling_ns INTEGER NOT NULL,
   created_ns INTEGER NOT NULL,
+  granted INTEGER NOT NULL DEFAULT 0,
   UNIQUE (kind, key));
 CREATE TABLE balances(
   balance_id INTEGER PRIMARY KEY,
@@ -65,17 +66,6 @@ CREATE TABLE idempotency(
   call_id BLOB NOT NULL,
   time_ns INTEGER NOT NULL,
   PRIMARY KEY (tenant, key)) WITHOUT ROWID;
-CREATE TABLE jobs(
-  call_id BLOB PRIMARY KEY,
-  provider_job_id TEXT NOT NULL,
-  labels INTEGER NOT NULL,
-  key_id TEXT NOT NULL,
-  state INTEGER NOT NULL,
-  created_ns INTEGER NOT NULL,
-  updated_ns INTEGER NOT NULL,
-  request TEXT,
-  result TEXT) WITHOUT ROWID;
-CREATE INDEX jobs_by_provider_id ON jobs(provider_job_id);
 CREATE TABLE owners(
   owner_id INTEGER PRIMARY KEY AUTOINCREMENT,
   pid INTEGER NOT NULL,
@@ -85,11 +75,52 @@ CREATE TABLE segments(
   segment INTEGER PRIMARY KEY,
   created_ns INTEGER NOT NULL,
   archived_ns INTEGER,
-  archived_to TEXT);
+  archived_to TEXT,
+  archived_entries INTEGER);
 CREATE TABLE archived(
   balance_id INTEGER PRIMARY KEY,
-  settled INTEGER NOT NULL);
+  settled INTEGER NOT NULL,
+  overrun INTEGER NOT NULL DEFAULT 0);
 )sql";
+
+constexpr char kVersion2[] = R"sql(
+CREATE TABLE identity(ledger_id BLOB NOT NULL);
+INSERT INTO identity VALUES (randomblob(16));
+CREATE TABLE archived_grants(
+  scope_id INTEGER PRIMARY KEY,
+  granted INTEGER NOT NULL);
+CREATE TABLE commits(
+  seq INTEGER PRIMARY KEY,
+  time_ns INTEGER NOT NULL,
+  refs BLOB NOT NULL);
+CREATE TABLE quarantine(
+  call_id BLOB PRIMARY KEY,
+  reason TEXT NOT NULL,
+  time_ns INTEGER NOT NULL,
+  amount INTEGER NOT NULL,
+  in_doubt INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  since_ns INTEGER NOT NULL,
+  labels INTEGER NOT NULL,
+  segment INTEGER NOT NULL,
+  balances BLOB) WITHOUT ROWID;
+CREATE TABLE jobs(
+  call_id BLOB PRIMARY KEY,
+  provider TEXT NOT NULL,
+  account TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  key_id TEXT NOT NULL,
+  provider_job_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  updated_ns INTEGER NOT NULL,
+  request TEXT NOT NULL,
+  result TEXT NOT NULL,
+  UNIQUE (provider_job_id, provider, account)) WITHOUT ROWID;
+CREATE INDEX jobs_by_state ON jobs(state);
+)sql";
+
+}  // namespace
 
 StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql) {
   Statement statement;
@@ -99,7 +130,15 @@ StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql
   return *row ? statement.int_at(0) : 0;
 }
 
-}  // namespace
+Status make_tables(Connection& connection, std::int64_t application_id) {
+  Status status = connection.exec(absl::StrCat("BEGIN IMMEDIATE;", kTables, kVersion2,
+                                               "PRAGMA application_id=", application_id,
+                                               ";PRAGMA user_version=", kSchemaVersion, ";COMMIT"));
+  if (!status.ok()) (void)connection.exec("ROLLBACK");
+  return status;
+}
+
+const char* version_2_tables() { return kVersion2; }
 
 std::string segment_table(std::int32_t segment) { return absl::StrCat("entries_", segment); }
 
@@ -122,11 +161,7 @@ Status ensure_schema(Connection& connection, bool older_alive) {
   if (!tables.ok()) return tables.status();
   if (*tables == 0 && *version == 0) {
     if (Status s = connection.exec("PRAGMA journal_mode=WAL"); !s.ok()) return s;
-    Status status = connection.exec(
-        absl::StrCat("BEGIN IMMEDIATE;", kTables, "PRAGMA application_id=", kApplicationId,
-                     ";PRAGMA user_version=", kSchemaVersion, ";COMMIT"));
-    if (!status.ok()) (void)connection.exec("ROLLBACK");
-    return status;
+    return make_tables(connection, kApplicationId);
   }
   if (*application != kApplicationId) {
     return invalid_argument("the file is a database, but not a ledger of this package");
@@ -136,11 +171,12 @@ Status ensure_schema(Connection& connection, bool older_alive) {
                                                       ", this version knows ", kSchemaVersion,
                                                       "; install a newer version"));
   }
-  if (*version < kSchemaVersion && older_alive) {
+  if (*version == kSchemaVersion) return absl::OkStatus();
+  if (older_alive) {
     return absl::FailedPreconditionError(
         "the ledger needs a migration, but an engine of an older version is using it; stop it");
   }
-  return absl::OkStatus();  // 1 is the first version: there is nothing to migrate yet
+  return migrate(connection);
 }
 
 }  // namespace sluiceway::store

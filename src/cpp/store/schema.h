@@ -6,8 +6,10 @@
 // `balances` (one row a scope and window, or slot of a rolling scope: the view `slots`). `limits`
 // are the scopes' configurations; `labels` and `prices` intern text; `idempotency` has the callers'
 // keys; `jobs` what must outlive a process; `owners` the engines alive; `clock` ledger time;
+// `commits` which entries each commit wrote, in order; `quarantine` holds that could not be read;
 // `segments` the months, `archived` what archived months had posted. The version is SQLite's
-// user_version; 1 is the first.
+// user_version. Version 1 had no grants, no log of commits, named slots of rolling scopes by their
+// rows, and used its table of jobs for nothing; migrate.cc turns it into version 2.
 //
 // Why tables a month in one file, and not a file a month: a transaction over several files is not
 // atomic in WAL mode (sqlite.org/lang_attach.html, read 2026-11-22). See docs/decisions/.
@@ -20,13 +22,22 @@
 
 namespace sluiceway::store {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr std::int64_t kApplicationId = 0x736c7579;  // "sluy"
 
 // Makes the tables where the file is empty. Under the commit lock, outside a transaction.
 // FailedPrecondition: made by a newer version, or an older one while `older_alive`.
 // InvalidArgument: a database, but not a ledger.
 Status ensure_schema(Connection& connection, bool older_alive);
+
+// All tables of this version, in an empty file.
+Status make_tables(Connection& connection, std::int64_t application_id);
+StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql);
+
+// From an older version to this one, in one transaction; the file is as it was, or migrated.
+Status migrate(Connection& connection);
+// What version 2 has anew.
+const char* version_2_tables();
 
 // "entries_202611".
 std::string segment_table(std::int32_t segment);

@@ -35,6 +35,7 @@ struct ScopeConfig {
   std::int64_t rolling_ns = 0;   // > 0: a rolling window of that length (>= 60 s, no period)
   std::string unit = "nanousd";  // or a named credit; units never mix in one scope
   bool replace = false;          // another limit than the stored one replaces it and unblocks
+  bool keep = false;             // a stored limit stays, whatever `limit` says: for new scopes only
 };
 
 constexpr int kRollingSlots = 60;

@@ -4,6 +4,10 @@
 // what it was (`epoch`). A ScopeState says which rows stand for a scope at ledger time `now`: one
 // for a plain or calendar scope, up to 61 slots for a rolling one. Only the writer touches these,
 // under the core's commit mutex.
+//
+// Slots of a rolling scope that are older than its window and hold nothing are folded into the
+// scope's anchor row and dropped, so that a scope keeps at most 2 * kRollingSlots + 1 of them.
+// Entries therefore name a slot by the anchor's number and the slot, never by the slot's own row.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +20,14 @@
 
 namespace sluiceway::store {
 
+// The slot of a rolling scope's anchor: what its dropped slots had settled.
+constexpr std::int64_t kAnchorSlot = -2;
+
 struct BalanceRow {
   std::int64_t id = 0;
   std::int64_t scope_id = 0;
   std::int64_t slot = -1;   // rolling scopes: ledger time divided by the slot's length
+  std::int64_t anchor = 0;  // of a slot: the row that entries name together with the slot
   std::string window;       // calendar scopes: the window's key
   ScopeBalance value;       // as in the file, plus what the running batch changed
   std::uint64_t epoch = 0;  // of the batch writer, when it was read
@@ -31,6 +39,7 @@ class ScopeState {
   std::uint64_t generation = 0;         // of the batch writer; another one: find the rows again
   std::uint64_t epoch = 0;              // rolling: when the slots were listed
   std::int64_t window_end_ns = 0;       // the rows stand until here
+  std::int64_t anchor = 0;              // rolling: the anchor row's number
   std::shared_ptr<BalanceRow> current;  // what a reservation is added to
   std::vector<std::shared_ptr<BalanceRow>> earlier;  // rolling: older slots that count, by age
   std::uint64_t stamp = 0;                           // of the batch that last used it

@@ -122,9 +122,22 @@ StatusOr<bool> SqliteBackend::begin() {
   if (!row.ok()) return row.status();
   const std::int64_t version = (*version_sql)->int_at(0);
   const bool changed = fresh_ || version != data_version_;
+  if (changed) {  // a newer engine may have migrated the file under us
+    if (Status s = check_version(); !s.ok()) return s;
+  }
   data_version_ = version;
   fresh_ = false;
   return changed;
+}
+
+Status SqliteBackend::check_version() {
+  StatusOr<Statement*> sql = statement(kUserVersion);
+  if (!sql.ok()) return sql.status();
+  const ResetAtEnd end(**sql);
+  StatusOr<bool> row = (*sql)->step();
+  if (!row.ok()) return row.status();
+  if ((*sql)->int_at(0) == kSchemaVersion) return absl::OkStatus();
+  return absl::UnavailableError("the ledger was migrated by a newer version; restart this process");
 }
 
 Status SqliteBackend::commit() {

@@ -29,6 +29,9 @@
 
 namespace sluiceway::store {
 
+// From columns settled, held, in_doubt, blocked, limit.
+void fill_balance(const Statement& row, ScopeBalance& value);
+
 class SqliteBackend final : public Backend {
  public:
   static StatusOr<std::unique_ptr<SqliteBackend>> open(const LedgerOptions& options);
@@ -40,21 +43,27 @@ class SqliteBackend final : public Backend {
   void reset() override;
 
   StatusOr<bool> insert_entry(const EntryRow& row) override;
+  StatusOr<bool> has_entry(const EntryRow& row) override;
   Status insert_hold(const HoldRow& row) override;
   StatusOr<bool> update_hold(const HoldRow& row) override;
   StatusOr<bool> delete_hold(const Id& call) override;
+  Status quarantine_hold(const Id& call, std::string_view reason, std::int64_t now_ns) override;
   StatusOr<std::optional<HoldRow>> find_hold(const Id& call) override;
   StatusOr<std::vector<HoldRow>> list_holds(std::optional<std::int64_t> owner) override;
-  StatusOr<std::optional<HoldRow>> find_posted(const Id& call, std::int32_t* attempts) override;
+  StatusOr<std::optional<CallRow>> find_call(const Id& call) override;
 
   StatusOr<std::optional<LimitRow>> find_limit(std::string_view kind,
                                                std::string_view key) override;
   StatusOr<std::int64_t> insert_limit(const ScopeConfig& config, std::int64_t now_ns) override;
   Status replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) override;
+  Status add_granted(std::int64_t scope_id, Nanousd amount, bool unblock) override;
   Status load_balance(BalanceRow& row) override;
   Status find_or_create_balance(BalanceRow& row) override;
   StatusOr<std::vector<BalanceRow>> load_slots(std::int64_t scope_id,
                                                std::int64_t from_slot) override;
+  StatusOr<std::optional<BalanceRow>> find_slot(std::int64_t scope_id, std::int64_t slot) override;
+  Status fold_slots(std::int64_t scope_id, std::int64_t anchor, std::int64_t before_slot,
+                    std::int64_t before_ns) override;
   Status store_balance(const BalanceRow& row) override;
 
   StatusOr<std::int64_t> intern_labels(const CallLabels& labels) override;
@@ -64,6 +73,19 @@ class SqliteBackend final : public Backend {
   Status insert_submission(std::string_view tenant, std::string_view key, const Submission& row,
                            std::int64_t now_ns) override;
   Status delete_submission(std::string_view tenant, std::string_view key, const Id& call) override;
+  Status insert_job(const JobRow& row) override;
+  Status update_job(const JobRow& row) override;
+  StatusOr<std::optional<JobRow>> find_job(const Id& call) override;
+  StatusOr<bool> has_job(std::string_view provider, std::string_view account,
+                         std::string_view provider_job_id) override;
+  StatusOr<std::vector<MonthInfo>> list_months() override;
+  StatusOr<std::int64_t> count_entries(std::int32_t segment) override;
+  Status add_archived(std::int64_t balance, const MonthSums::Posted& posted) override;
+  Status add_archived_grant(std::int64_t scope, Nanousd granted) override;
+  Status drop_month(std::int32_t segment, std::int64_t rows, std::string_view path,
+                    std::int64_t now_ns) override;
+  StatusOr<MonthSums> copy_month(std::int32_t segment, const std::string& path) override;
+  Status insert_commit(std::int64_t time_ns, std::string_view refs) override;
   StatusOr<ClockRow> load_clock() override;
   Status store_clock(const ClockRow& row) override;
 
@@ -90,29 +112,46 @@ class SqliteBackend final : public Backend {
                       const std::function<bool(std::span<const Entry>)>& batch) override {
     return reader_.entries(bounds, batch);
   }
+  StatusOr<Changes> read_changes(std::int64_t after, std::size_t limit) override {
+    return reader_.changes(after, limit);
+  }
   StatusOr<std::vector<HoldInfo>> read_holds() override { return reader_.holds(); }
   StatusOr<std::vector<ScopeInfo>> read_scopes() override { return reader_.scopes(); }
   StatusOr<VerifyReport> verify() override { return reader_.verify(); }
+  StatusOr<std::vector<JobRow>> read_jobs(std::string_view state,
+                                          std::string_view provider_job_id) override {
+    return reader_.jobs(state, provider_job_id);
+  }
+  StatusOr<std::optional<JobRow>> read_job(const Id& call) override { return reader_.job(call); }
 
  private:
   enum Sql : std::size_t {
     kBegin,
     kCommit,
     kDataVersion,
+    kUserVersion,
     kInsertHold,
     kUpdateHold,
     kDeleteHold,
+    kQuarantineHold,
     kFindHold,
     kListHolds,
     kListOwnerHolds,
     kFindLimit,
     kInsertLimit,
     kReplaceLimit,
+    kAddGranted,
     kUnblock,
     kLoadBalance,
     kInsertBalance,
     kFindBalance,
     kLoadSlots,
+    kCountOldSlots,
+    kFindEmptyHold,
+    kSumOldSlots,
+    kArchiveOldSlots,
+    kDropOldArchived,
+    kDropOldSlots,
     kStoreBalance,
     kInsertLabels,
     kFindLabels,
@@ -122,6 +161,11 @@ class SqliteBackend final : public Backend {
     kInsertSubmission,
     kDeleteSubmission,
     kDeleteSubmissionOf,
+    kInsertCommit,
+    kInsertJob,
+    kUpdateJob,
+    kFindJob,
+    kHasJob,
     kLoadClock,
     kStoreClock,
     kInsertOwner,
@@ -135,6 +179,7 @@ class SqliteBackend final : public Backend {
 
   Status connect();
   Status set_up();
+  Status check_version();
   Status prefill_log();
   Status take_lock();
   void give_lock();

@@ -102,6 +102,11 @@ Statement& Statement::bind_null() {
   return *this;
 }
 
+Statement& Statement::bind_column(const Statement& row, int column) {
+  sqlite3_bind_value(stmt_, next_++, sqlite3_column_value(row.stmt_, column));
+  return *this;
+}
+
 StatusOr<bool> Statement::step() {
   const int code = sqlite3_step(stmt_);
   if (code == SQLITE_ROW) return true;

@@ -64,6 +64,8 @@ class Statement {
   Statement& bind_blob(std::string_view blob);  // NULL when empty
   Statement& bind_text_or_null(std::string_view text);
   Statement& bind_null();
+  // What a row of another statement has in a column.
+  Statement& bind_column(const Statement& row, int column);
 
   // True: a row is there to be read. After false or an error the statement is reset.
   StatusOr<bool> step();

@@ -16,26 +16,46 @@
 #include <vector>
 
 #include "store/backend.h"
+#include "store/codec.h"
 #include "store/sqlite_db.h"
 
 namespace sluiceway::store {
 
+// Ledger time is what the last commit that wrote entries says, or the clock's row.
+inline constexpr char kClockSql[] =
+    "SELECT max(ledger_ns, coalesce((SELECT time_ns FROM commits ORDER BY seq DESC LIMIT 1), 0)),"
+    " anchor_ledger_ns, anchor_boot_ns, boot_id FROM clock";
+
 class SqliteReader {
  public:
-  explicit SqliteReader(std::string path) : path_(std::move(path)) {}
+  // A ledger that this process has open; or an archive, by its application id.
+  explicit SqliteReader(std::string path, std::int64_t archive = 0)
+      : path_(std::move(path)), archive_(archive) {}
 
   StatusOr<ScopeBalance> balance(const Scope& scope, std::int64_t now_ns);
   StatusOr<ClockRow> clock();
   Status entries(const EntryBounds& bounds,
                  const std::function<bool(std::span<const Entry>)>& batch);
+  StatusOr<Changes> changes(std::int64_t after, std::size_t limit);
   StatusOr<std::vector<HoldInfo>> holds();
   StatusOr<std::vector<ScopeInfo>> scopes();
   StatusOr<VerifyReport> verify();
+  // Into the archive at `path`, see archive.h (sqlite_months.cc).
+  StatusOr<MonthSums> copy_month(std::int32_t segment, const std::string& path);
+  // By state or by the provider's id, not both (sqlite_jobs.cc).
+  StatusOr<std::vector<JobRow>> jobs(std::string_view state, std::string_view provider_job_id);
+  StatusOr<std::optional<JobRow>> job(const Id& call);
 
   std::mutex& mutex() { return mutex_; }  // for the fork hooks
   void close();                           // with the mutex held
 
  private:
+  // A batch of entries; rows keep their memory from one batch to the next.
+  struct Batch {
+    std::vector<Entry> rows;
+    std::size_t count = 0;
+    Entry& next();
+  };
   struct Cursor {
     Id call;
     std::int64_t attempt = -1, kind = -1;
@@ -43,21 +63,44 @@ class SqliteReader {
   };
   Status ensure_open();
   StatusOr<std::vector<std::int32_t>> segments();
+  StatusOr<bool> has_segment(std::int32_t segment);
+  StatusOr<bool> add_changed(const EntryRef& ref, std::vector<Entry>& out);
   StatusOr<bool> batch_of(std::int32_t segment, const EntryBounds& bounds, Cursor& cursor,
-                          std::vector<Entry>& out);
-  Status fill_entry(Statement& row, Entry& entry);
+                          Batch& out);
+  Status fill_entry(Statement& row, bool lean, Entry& entry);
   StatusOr<std::string> scope_of(std::int64_t balance);
   Status scopes_of(std::string_view blob, std::vector<std::string>& names);
+  Status granted_scope(std::string_view blob, std::vector<std::string>& names);
   StatusOr<std::shared_ptr<const CallLabels>> labels_of(std::int64_t id);
-  StatusOr<std::string> price_of(std::int64_t id);
+  Status price_of(std::int64_t id, std::string& out);
   Status replay(class Replay& replay);
+  Status replay_balances(class Replay& replay);
 
   const std::string path_;
+  const std::int64_t archive_;
   std::mutex mutex_;
   Connection db_;
   Statement balance_, slots_, scope_name_, labels_, price_, clock_;
   absl::flat_hash_map<std::int64_t, std::string> scope_names_, price_names_;
+  std::vector<BalanceRef> refs_;
   absl::flat_hash_map<std::int64_t, std::shared_ptr<const CallLabels>> label_objects_;
+  absl::flat_hash_map<std::int32_t, Statement> entry_by_key_;  // by month, for changes()
+};
+
+// All reads inside see one state of the file.
+class Snapshot {
+ public:
+  explicit Snapshot(Connection& db) : db_(db), status_(db.exec("BEGIN")) {}
+  ~Snapshot() {
+    if (status_.ok()) (void)db_.exec("COMMIT");
+  }
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+  const Status& status() const { return status_; }
+
+ private:
+  Connection& db_;
+  Status status_;
 };
 
 }  // namespace sluiceway::store

@@ -21,6 +21,14 @@ void bind_limit(Statement& statement, const std::optional<Nanousd>& limit) {
 StatusOr<Statement*> SqliteBackend::entry_statement(std::int32_t segment, std::int64_t time_ns) {
   Statement& kept = entry_statements_[segment];
   if (kept.prepared()) return &kept;
+  StatusOr<std::int64_t> archived = pragma_value(
+      db_,
+      absl::StrCat("SELECT count(*) FROM segments WHERE archived_ns IS NOT NULL AND segment = ",
+                   segment));
+  if (!archived.ok()) return archived.status();
+  if (*archived != 0) {
+    return absl::FailedPreconditionError(absl::StrCat("the month ", segment, " has been archived"));
+  }
   if (Status s = db_.exec(segment_sql(segment)); !s.ok()) return s;
   StatusOr<Statement*> insert = statement(kInsertSegment);
   if (!insert.ok()) return insert.status();
@@ -125,50 +133,6 @@ StatusOr<std::vector<HoldRow>> SqliteBackend::list_holds(std::optional<std::int6
   return read_hold_rows(**sql);
 }
 
-StatusOr<std::optional<HoldRow>> SqliteBackend::find_posted(const Id& call,
-                                                            std::int32_t* attempts) {
-  StatusOr<Statement*> list = statement(kListSegments);
-  if (!list.ok()) return list.status();
-  std::vector<std::int32_t> segments;
-  for (;;) {
-    StatusOr<bool> row = (*list)->step();
-    if (!row.ok()) return row.status();
-    if (!*row) break;
-    segments.push_back(static_cast<std::int32_t>((*list)->int_at(0)));
-  }
-  for (const std::int32_t segment : segments) {
-    Statement rows;
-    Status prepared = rows.prepare(db_, absl::StrCat("SELECT kind, amount, labels, balances FROM ",
-                                                     segment_table(segment), " WHERE call_id = ?"));
-    if (!prepared.ok()) return prepared;
-    rows.bind(call);
-    HoldRow posted;
-    posted.call_id = call;
-    posted.segment = segment;
-    posted.in_doubt = true;
-    bool any = false, full = false;
-    *attempts = 0;
-    for (;;) {
-      StatusOr<bool> row = rows.step();
-      if (!row.ok()) return row.status();
-      if (!*row) break;
-      any = true;
-      const auto kind = static_cast<EntryKind>(rows.int_at(0));
-      if (kind == EntryKind::kReserve) {
-        posted.labels = rows.int_at(2);
-        posted.balances = rows.blob_at(3);
-      }
-      full = full || kind == EntryKind::kPostFull;
-      if (kind == EntryKind::kPostFull || kind == EntryKind::kCorrect) {
-        posted.amount += rows.int_at(1);
-        ++*attempts;
-      }
-    }
-    if (any) return full ? std::optional<HoldRow>(std::move(posted)) : std::nullopt;
-  }
-  return std::optional<HoldRow>{};
-}
-
 StatusOr<std::optional<LimitRow>> SqliteBackend::find_limit(std::string_view kind,
                                                             std::string_view key) {
   StatusOr<Statement*> found = statement(kFindLimit);
@@ -187,6 +151,7 @@ StatusOr<std::optional<LimitRow>> SqliteBackend::find_limit(std::string_view kin
   limit.config.period = static_cast<Period>(sql.int_at(3));
   limit.config.time_zone = sql.text_at(4);
   limit.config.rolling_ns = sql.int_at(5);
+  limit.granted = sql.int_at(6);
   return std::optional<LimitRow>(std::move(limit));
 }
 
@@ -206,12 +171,20 @@ Status SqliteBackend::replace_limit(std::int64_t scope_id, std::optional<Nanousd
   if (!sql.ok()) return sql.status();
   bind_limit(**sql, limit);
   if (Status s = (*sql)->bind(scope_id).run(); !s.ok()) return s;
-  sql = statement(kUnblock);
+  return add_granted(scope_id, 0, true);
+}
+
+Status SqliteBackend::add_granted(std::int64_t scope_id, Nanousd amount, bool unblock) {
+  if (amount != 0) {
+    StatusOr<Statement*> sql = statement(kAddGranted);
+    if (!sql.ok()) return sql.status();
+    if (Status s = (*sql)->bind(amount).bind(scope_id).run(); !s.ok()) return s;
+  }
+  if (!unblock) return absl::OkStatus();
+  StatusOr<Statement*> sql = statement(kUnblock);
   if (!sql.ok()) return sql.status();
   return (*sql)->bind(scope_id).run();
 }
-
-namespace {
 
 void fill_balance(const Statement& row, ScopeBalance& value) {
   value.settled = row.int_at(0);
@@ -220,8 +193,6 @@ void fill_balance(const Statement& row, ScopeBalance& value) {
   value.blocked = row.int_at(3) != 0;
   value.limit = row.null_at(4) ? kNanousdMax : row.int_at(4);
 }
-
-}  // namespace
 
 Status SqliteBackend::load_balance(BalanceRow& row) {
   StatusOr<Statement*> sql = statement(kLoadBalance);

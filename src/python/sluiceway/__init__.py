@@ -21,9 +21,16 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # type checkers take it for true; importing `typing` would cost milliseconds
 
 if TYPE_CHECKING:
+    from sluiceway._booking import Booking as Booking
     from sluiceway._budget import Budget as Budget
+    from sluiceway._budget_report import BudgetReport as BudgetReport
+    from sluiceway._budget_report import ComponentReport as ComponentReport
     from sluiceway._stream import AsyncChatStream as AsyncChatStream
     from sluiceway._stream import ChatStream as ChatStream
+    from sluiceway._thresholds import BudgetEvent as BudgetEvent
+    from sluiceway._wallet_history import UsageRow as UsageRow
+    from sluiceway._wallet_history import WalletEntry as WalletEntry
+    from sluiceway._wallet_history import WalletUsage as WalletUsage
     from sluiceway.config import Config as Config
     from sluiceway.errors import AlreadySubmitted as AlreadySubmitted
     from sluiceway.errors import AuthenticationFailed as AuthenticationFailed
@@ -58,14 +65,18 @@ if TYPE_CHECKING:
     from sluiceway.errors import TimedOutInDoubt as TimedOutInDoubt
     from sluiceway.errors import UnboundedOperation as UnboundedOperation
     from sluiceway.errors import UnknownAccount as UnknownAccount
+    from sluiceway.errors import UnknownJob as UnknownJob
     from sluiceway.errors import UnknownModel as UnknownModel
     from sluiceway.errors import UnpricedModel as UnpricedModel
     from sluiceway.errors import UnpricedOperation as UnpricedOperation
+    from sluiceway.errors import WrongKey as WrongKey
     from sluiceway.gateway import AsyncGateway as AsyncGateway
     from sluiceway.gateway import Gateway as Gateway
     from sluiceway.guards import CircuitBreaker as CircuitBreaker
     from sluiceway.guards import TokenBucket as TokenBucket
     from sluiceway.guards import guarded as guarded
+    from sluiceway.jobs import AsyncJob as AsyncJob
+    from sluiceway.jobs import Job as Job
     from sluiceway.options import Cache as Cache
     from sluiceway.options import ChatOptions as ChatOptions
     from sluiceway.options import Retry as Retry
@@ -78,11 +89,17 @@ if TYPE_CHECKING:
     from sluiceway.types import Hop as Hop
     from sluiceway.types import RawResult as RawResult
     from sluiceway.types import Usage as Usage
+    from sluiceway.wallet import Deduction as Deduction
+    from sluiceway.wallet import Wallet as Wallet
 
 # Where each public name lives. A test compares this with the block above.
 _HOMES = {
+    "sluiceway._booking": "Booking",
     "sluiceway._budget": "Budget",
+    "sluiceway._budget_report": "BudgetReport ComponentReport",
     "sluiceway._stream": "AsyncChatStream ChatStream",
+    "sluiceway._thresholds": "BudgetEvent",
+    "sluiceway._wallet_history": "UsageRow WalletEntry WalletUsage",
     "sluiceway.config": "Config",
     "sluiceway.errors": (
         "AlreadySubmitted AuthenticationFailed BadRequest Balance BreakerOpen BudgetConflict"
@@ -90,12 +107,15 @@ _HOMES = {
         " DeadlineExceeded ForkedError GatewayClosed InDoubt InvalidRequest InvalidResponse"
         " InvalidType LimitExceeded MissingKey NoMoney Overloaded PermissionDenied ProviderError"
         " ProviderFailure RateLimited RequestTooLarge SluicewayError StreamBroken TimedOutInDoubt"
-        " UnboundedOperation UnknownAccount UnknownModel UnpricedModel UnpricedOperation"
+        " UnboundedOperation UnknownAccount UnknownJob UnknownModel UnpricedModel UnpricedOperation"
+        " WrongKey"
     ),
     "sluiceway.gateway": "AsyncGateway Gateway",
     "sluiceway.guards": "CircuitBreaker TokenBucket guarded",
+    "sluiceway.jobs": "AsyncJob Job",
     "sluiceway.options": "Cache ChatOptions Retry",
     "sluiceway.types": "Attempt CallResult ChatResult Cost Delta Estimate Hop RawResult Usage",
+    "sluiceway.wallet": "Deduction Wallet",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [*sorted(_HOME_OF)]

@@ -2,14 +2,15 @@
 
 Model: a `Budget` is a handle on one scope in the ledger ("video:42"). While it is entered, every
 call of the same gateway made in this context (and in tasks started in it) reserves its ceiling
-there as well as in the scopes around it and in the periodic ones ("day") of the configuration. A
-scope is counted once however often it is entered. What is current is an immutable chain of
-`Frame`s in the gateway's context variable, so one Budget may be entered by many tasks at once.
+there as well as in the scopes around it and in those that every call is in ("day"). A component
+("video:42#voice") is a scope of its own inside its parent: entering it counts in both.
 Threads do not inherit a context: use `b.bind(fn)` or `contextvars.copy_context()`.
 
     with gw.budget("video:42", usd="3.00") as b:
-        gw.chat("openai/gpt-6-luna", "Name three rivers")
-        b.spent, b.held, b.in_doubt, b.left, b.status
+        with b.component("voice", usd="0.50"):
+            gw.chat("openai/gpt-6-luna", "Name three rivers")
+        b.book("render", usd="0.12", quantity=40, unit="gpu_s")
+        b.spent, b.held, b.in_doubt, b.left, b.status, b.report()
 
 Reading a balance waits for the next commit and asks the file (about a millisecond on a good
 disk); keep it out of inner loops. Any thread.
@@ -19,142 +20,119 @@ Source: docs/internals/call.md, "Money".
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluiceway.errors import Balance, BudgetConflict, InvalidRequest, InvalidType
-from sluiceway.money import NANOUSD_MAX, nanousd_of, usd_of
+from sluiceway._booking import Booking, book
+from sluiceway._frames import COMPONENT, current_frame, known_scope, open_scope
+from sluiceway._terms import Terms, balance_of
+from sluiceway.errors import Balance, InvalidRequest, InvalidType
+from sluiceway.money import nanousd_of
 from sluiceway.options import Money
 
 if TYPE_CHECKING:
-    from sluiceway import _core
+    from sluiceway._budget_report import BudgetReport
     from sluiceway._hub import Hub
-
-
-def balance_of(raw: Mapping[str, Any]) -> Balance:
-    """A `Balance` from the words of the core; no limit there is the largest amount."""
-    limit = raw["limit"]
-    return Balance(
-        None if limit is None or limit >= NANOUSD_MAX else usd_of(limit),
-        usd_of(raw["settled"]),
-        usd_of(raw["held"]),
-        usd_of(raw["in_doubt"]),
-        bool(raw["blocked"]),
-    )
+    from sluiceway._thresholds import BudgetEvent
 
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_STATUSES = ("excellent", "good", "warning", "critical", "exceeded")
-# The shares of a limit at which the next status begins, where the template names no warnings.
-_SHARES = (Decimal("0.50"), Decimal("0.75"), Decimal("0.90"))
+Threshold = TypeVar("Threshold", bound="Callable[[BudgetEvent], object]")
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
-# Opening a scope is a commit. Entering it again within this time is a look-up; that another process
-# gave it another limit meanwhile is noticed afterwards (calls ask the file in any case).
-SCOPE_KNOWN_S = 1.0
-SCOPES_KNOWN_MAX = 4096
-
-
-class Frame:
-    """The scopes that hold right now, and how they were entered."""
-
-    __slots__ = ("budget", "on_exceed", "outer", "scopes")
-
-    def __init__(
-        self,
-        scopes: tuple[_core.Scope, ...],
-        on_exceed: dict[str, str],
-        outer: Frame | None,
-        budget: Budget | None,
-    ) -> None:
-        self.scopes = scopes
-        self.on_exceed = on_exceed  # by scope name; absent: refuse
-        self.outer = outer
-        self.budget = budget
-
-    def enter(self, budget: Budget) -> Frame:
-        """This frame and one scope more."""
-        scope = budget.scope
-        on_exceed = self.on_exceed
-        if budget.on_exceed != "refuse":
-            on_exceed = {**on_exceed, scope.name: budget.on_exceed}
-        known = any(one.name == scope.name for one in self.scopes)
-        scopes = self.scopes if known else (*self.scopes, scope)
-        return Frame(scopes, on_exceed, self, budget)
-
-
-def current_frame(hub: Hub) -> Frame:
-    """The running context's frame; outside of every budget, the periodic scopes."""
-    return hub.frame.get() or hub.root or root_frame(hub)
-
-
-def root_frame(hub: Hub) -> Frame:
-    """Opens the scopes that every call is in: templates with a period or a rolling window."""
-    scopes = []
-    on_exceed = {}
-    for kind, template in hub.config.budgets.items():
-        if template.get("period", "none") == "none" and not template.get("rolling_s"):
-            continue
-        scope = _open(hub, kind, "", template["limit"], template, replace=False)
-        scopes.append(scope)
-        if template.get("on_exceed", "refuse") != "refuse":
-            on_exceed[scope.name] = template["on_exceed"]
-    hub.root = Frame(tuple(scopes), on_exceed, None, None)
-    return hub.root
-
-
-def _open(
-    hub: Hub, kind: str, key: str, limit: int | None, template: dict[str, Any], *, replace: bool
-) -> _core.Scope:
-    now_s = time.monotonic()
-    known = hub.scopes.get((kind, key))
-    if known is not None and known[0] == limit and not replace and now_s < known[1]:
-        return known[2]
-    scope = hub.engine.open_scope(
-        kind,
-        key,
-        limit,
-        template.get("period", "none"),
-        template.get("time_zone", "UTC"),
-        template.get("rolling_s", 0),
-        replace,
-    )
-    if len(hub.scopes) >= SCOPES_KNOWN_MAX:
-        hub.scopes.clear()
-    hub.scopes[(kind, key)] = (limit, now_s + SCOPE_KNOWN_S, scope)
-    return scope
 
 
 class Budget:
     """A scope with a limit: a context manager, sync and async, and a balance to read."""
 
-    __slots__ = ("_hub", "_warn", "name", "on_exceed", "scope")
+    __slots__ = ("_hub", "chain", "name", "scope", "terms")
 
-    def __init__(self, hub: Hub, name: object, usd: Money | None, replace: bool) -> None:
-        if not isinstance(name, str):
-            raise InvalidType(f'the budget is a {type(name).__name__}, not a "kind:key" str')
-        kind, _, key = name.partition(":")
-        if not kind or "@" in name:
-            raise InvalidRequest(f'the budget {name!r} is not of the form "kind:key" (without "@")')
-        template = hub.config.budgets.get(kind, {})
-        limit = template.get("limit") if usd is None else nanousd_of(usd)
+    def __init__(
+        self, hub: Hub, name: object, usd: Money | None, replace: bool, **terms: Any
+    ) -> None:
+        kind = _kind_of(name)
+        assert isinstance(name, str)
         self._hub = hub
-        self._warn: tuple[int, ...] = template.get("warn", ())
-        self.on_exceed: str = template.get("on_exceed", "refuse")
-        try:
-            self.scope = _open(hub, kind, key, limit, template, replace=replace)
-        except BudgetConflict:
-            if limit is not None:
-                raise
-            # Named without an amount: the scope goes on with the limit that it has.
-            stored = (one["limit"] for one in hub.engine.ledger_scopes() if one["name"] == name)
-            self.scope = _open(hub, kind, key, next(stored, None), template, replace=replace)
         self.name = name
+        outer, inside, part = name.rpartition(COMPONENT)
+        if inside:
+            parent = Budget(hub, outer, None, False)
+            self._open_component(parent, part, usd, replace, terms)
+            return
+        asked = (usd, tuple(terms.items())) if terms else usd
+        self.chain: tuple[Budget, ...] = (self,)
+        known = None if replace else known_scope(hub, name, asked)
+        if known is not None:
+            self.terms, self.scope = known.terms, known.scope
+            return
+        template = hub.config.budgets.get(kind, {})
+        limit = None if usd is None else nanousd_of(usd)
+        if not template and not terms and name in hub.scopes:
+            self.terms = hub.scopes[name].terms.with_limit(limit)  # its window goes on
+        else:
+            self.terms = Terms(template, limit, **terms)
+        self._check(kind, template, replace)
+        replace = replace or bool(template.get("replace"))
+        self.scope = open_scope(hub, name, self.terms, asked, replace=replace)
+
+    def _check(self, kind: str, template: Mapping[str, Any], replace: bool) -> None:
+        if replace and self.terms.limit is None:
+            raise InvalidRequest(f"replace=True needs the new limit of {self.name}: usd=...")
+        every_call = bool(template) and self.terms.is_every_calls(kind, template)
+        if every_call and self.name != kind and not self.terms.stated_limit:
+            raise InvalidRequest(
+                f"[budgets.{kind}] is one scope for all calls; to give {self.name} one of its own,"
+                f" say every_call = false in [budgets.{kind}], or state usd="
+            )
+
+    @classmethod
+    def _of(cls, hub: Hub, name: str, terms: Terms, *, replace: bool = False) -> Budget:
+        """The scope `name` under terms that are known already."""
+        budget = cls.__new__(cls)
+        budget._hub, budget.name, budget.terms = hub, name, terms
+        budget.chain = (budget,)
+        known = None if replace else known_scope(hub, name, terms)
+        budget.scope = (
+            known.scope if known else open_scope(hub, name, terms, terms, replace=replace)
+        )
+        return budget
+
+    def component(
+        self, name: str, usd: Money | None = None, *, replace: bool = False, **terms: Any
+    ) -> Budget:
+        """A part of this budget with a limit of its own, such as "voice"; both are counted.
+
+        Without `usd` the template's [budgets.<kind>.components] gives the limit; a name that is not
+        there is only counted. `terms` are those of `Gateway.budget`, but for the window, which is
+        the parent's.
+        """
+        if not isinstance(name, str):
+            raise InvalidType(f"the component is a {type(name).__name__}, not a str")
+        if not name or set(name) & set(":@" + COMPONENT):
+            raise InvalidRequest(f"the component {name!r} is empty or has ':', '@' or '#'")
+        budget = Budget.__new__(Budget)
+        budget._hub, budget.name = self._hub, f"{self.name}{COMPONENT}{name}"
+        budget._open_component(self, name, usd, replace, terms)
+        return budget
+
+    def _open_component(
+        self, parent: Budget, part: str, usd: Money | None, replace: bool, terms: dict[str, Any]
+    ) -> None:
+        self.chain = (*parent.chain, self)
+        asked = (usd, tuple(terms.items()), parent.terms)
+        known = None if replace else known_scope(self._hub, self.name, asked)
+        if known is not None:
+            self.terms, self.scope = known.terms, known.scope
+            return
+        limit = parent.terms.components.get(part)
+        self.terms = parent.terms.of_component(
+            limit, None if usd is None else nanousd_of(usd), **terms
+        )
+        self._check("", {}, replace)
+        self.scope = open_scope(self._hub, self.name, self.terms, asked, replace=replace)
 
     def __enter__(self) -> Budget:
-        self._hub.frame.set(current_frame(self._hub).enter(self))
+        self._hub.frame.set(current_frame(self._hub).enter(self, self.chain))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -191,11 +169,60 @@ class Budget:
 
         return run  # type: ignore[return-value]
 
+    def book(
+        self,
+        operation: str,
+        usd: Money,
+        *,
+        quantity: int | str | Decimal | None = None,
+        unit: str = "",
+        note: str = "",
+        provider: str = "local",
+        model: str = "",
+        idempotency_key: str | None = None,
+        force: bool = False,
+    ) -> Booking:
+        """Books a cost of your own here, in the scopes around it and in those of every call.
+
+        BudgetExceeded where it does not fit, and nothing is booked. `force=True` is for what has
+        been spent already: it is booked anyway, and a scope that it overruns blocks.
+        """
+        frame = current_frame(self._hub).enter(self, self.chain)
+        return book(
+            self._hub,
+            frame,
+            operation,
+            nanousd_of(usd),
+            quantity=quantity,
+            unit=unit,
+            note=note,
+            provider=provider,
+            model=model,
+            idempotency_key=idempotency_key,
+            force=force,
+        )
+
+    def on_threshold(self, fn: Threshold) -> Threshold:
+        """Calls `fn(event)` once for each level of this scope that is reached, in each window.
+
+        Where it runs, and what an event holds: `sluiceway.BudgetEvent`. Usable as a decorator.
+        """
+        self._hub.watcher().add(fn, self.name, self.scope, self.terms)
+        return fn
+
     @property
     def balance(self) -> Balance:
         """Everything at one moment, ended calls of this gateway included."""
+        return balance_of(self._raw(), self.terms.decimals)
+
+    def _raw(self) -> dict[str, Any]:
+        watch = self._hub.watch
+        if watch is not None:
+            raw = watch.look(self.name)
+            if raw is not None:
+                return raw
         self._hub.settled()
-        return balance_of(self.scope.balance())
+        return self.scope.balance()
 
     @property
     def limit(self) -> Decimal | None:
@@ -219,27 +246,40 @@ class Budget:
 
     @property
     def left(self) -> Decimal | None:
-        """What may still be reserved; None without a limit. Below zero only after an overrun."""
+        """What may still be reserved; None without a limit. Below zero after an overrun, or after
+        the limit was lowered below what is used."""
         return self.balance.left
 
     @property
     def status(self) -> str:
-        """ "excellent", "good", "warning", "critical" or "exceeded"; what is held counts as used.
+        """ "excellent", "good", "warning", "critical" or "exceeded", by what is spent or in doubt.
 
-        Of a template with warnings: good from half of the first, warning from the first, critical
-        from the last. Else at 50, 75 and 90 percent. Exceeded: nothing left, or blocked.
+        At a $3.00 limit: up to 1.00, 2.00, 2.50, 3.00, above; in the same shares (1/3, 2/3, 5/6) at
+        other limits, unless the template or `statuses=` says otherwise. Blocked is exceeded. What
+        running calls hold may come back and is not counted here; it is in `held` and `left`.
         """
-        balance = self.balance
-        if balance.limit is None or balance.left is None:
-            return "exceeded" if balance.blocked else _STATUSES[0]
-        if balance.blocked or balance.left <= 0:
-            return _STATUSES[4]
-        steps = [balance.limit * share for share in _SHARES]
-        if self._warn:
-            first, last = usd_of(self._warn[0]), usd_of(self._warn[-1])
-            steps = [first / 2, first, last if last > first else (first + balance.limit) / 2]
-        used = balance.limit - balance.left
-        return _STATUSES[sum(used >= step for step in steps)]
+        return self.terms.status_of(self._raw())
+
+    @property
+    def components(self) -> Sequence[str]:
+        """The names of its parts, in the alphabet's order. Reads every scope of the file."""
+        return tuple(self.report().components)
+
+    def report(self) -> BudgetReport:
+        """The balance, and that of every component with its share. Reads every scope."""
+        from sluiceway._budget_report import report_of
+
+        return report_of(self)
 
     def __repr__(self) -> str:
         return f"Budget({self.name})"
+
+
+def _kind_of(name: object) -> str:
+    """The kind in "kind:key". InvalidType, InvalidRequest for what is none."""
+    if not isinstance(name, str):
+        raise InvalidType(f'the budget is a {type(name).__name__}, not a "kind:key" str')
+    kind = name.partition(":")[0]
+    if not kind or "@" in name or name.endswith(COMPONENT) or name.startswith(COMPONENT):
+        raise InvalidRequest(f'the budget {name!r} is not of the form "kind:key" (without "@")')
+    return kind

@@ -12,15 +12,20 @@ __all__: list[str] = [
     "CircuitBreaker",
     "Delta",
     "Engine",
+    "Prepared",
     "Route",
     "Scope",
     "TokenBucket",
     "cache_key",
     "canonical_json",
     "core_versions",
+    "fault_rows",
     "json_bytes",
     "new_id",
     "outcome_rows",
+    "price_body",
+    "quote_sheet",
+    "status_rows",
     "window_key",
 ]
 
@@ -29,6 +34,32 @@ class _LoopPort:
     A loop's bell; the loop calls it.
     """
     def __call__(self) -> None: ...
+
+class _ForeignPort:
+    """
+    A bell for a loop that is not asyncio's.
+    """
+    def __init__(self) -> None: ...
+    def close(self) -> None: ...
+    def take(self) -> list[int]:
+        """
+        Silences the bell; the numbers of calls to look at.
+        """
+    @property
+    def fd(self) -> int: ...
+
+class _ForeignWait:
+    """
+    One wait for one call.
+    """
+    def attach(self, port: _ForeignPort) -> int:
+        """
+        0: there is something to take; else the number that the port will give.
+        """
+    def cancel(self) -> None: ...
+    def result(self) -> typing.Any: ...
+    @property
+    def for_deltas(self) -> bool: ...
 
 class Delta:
     """
@@ -187,12 +218,28 @@ class Scope:
     def limit_nanousd(self) -> int | None: ...
     @property
     def name(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
 
 class Engine:
     """
     The engine of one gateway; it starts with its first use.
     """
-    def submit(self, route: Route, body: typing.Any, **arguments: typing.Any) -> Call:
+    @staticmethod
+    def archive_entries(
+        path: str, from_s: float = 0.0, to_s: float = ..., limit: int = 10000
+    ) -> list[dict[str, typing.Any]]:
+        """
+        Entries of an archive that ledger_archive() made.
+        """
+    @staticmethod
+    def archive_verify(path: str) -> dict[str, typing.Any]:
+        """
+        Replays every entry of an archive, as ledger_verify() does.
+        """
+    def submit(
+        self, route: Route, body: typing.Any, *shared: typing.Any, **arguments: typing.Any
+    ) -> Call:
         """
         Hands one call to the engine and returns it as a Call; the arguments stand in docs/internals/core.md.
         """
@@ -205,12 +252,136 @@ class Engine:
     def close(self, timeout_s: float = 2.0) -> None: ...
     def events(self) -> list[dict[str, typing.Any]]: ...
     def flush(self, timeout_s: float = 10.0) -> bool: ...
+    def job_create(
+        self,
+        call_id: str,
+        *,
+        provider: str,
+        account: str,
+        tenant: str,
+        key_id: str,
+        provider_job_id: str,
+        request: str,
+        state: str = "running",
+    ) -> None:
+        """
+        Writes a job's row; an open hold of the call is the job's from then on.
+        """
+    def job_get(self, id: str) -> typing.Any:
+        """
+        By call id or provider's job id; None if unknown.
+        """
+    def job_list(self, state: str | None = None) -> list[dict[str, typing.Any]]:
+        """
+        Oldest first.
+        """
+    def job_update(
+        self,
+        call_id: str,
+        *,
+        state: str = "",
+        result: str | None = None,
+        settle: int | None = None,
+        release: bool = False,
+        usage: collections.abc.Mapping[str, int] = {},
+        evidence: str = "",
+    ) -> None:
+        """
+        Changes a job's row, and ends its hold at a cost or at nothing in the same commit.
+        """
+    def ledger_archive(self, before: str, path: str) -> dict[str, typing.Any]:
+        """
+        Moves the entries of closed months into a file of their own.
+        """
+    def ledger_arrow(self, *, from_ns: int = 0, to_ns: int = 9223372036854775807) -> typing.Any:
+        """
+        The entries as an Arrow C stream in a PyCapsule.
+        """
+    def ledger_balances(self) -> list[dict[str, typing.Any]]:
+        """
+        Every scope and window with all that it ever settled, for auditors.
+        """
+    def ledger_book(
+        self,
+        scopes: collections.abc.Sequence[Scope],
+        amount: int,
+        *,
+        provider: str = "local",
+        model: str = "",
+        operation: str = "",
+        tenant: str = "default",
+        account: str = "",
+        tags: str = "",
+        usage: collections.abc.Mapping[str, int] = {},
+        evidence: str = "",
+        idempotency_key: str = "",
+        force: bool = False,
+    ) -> dict[str, typing.Any]:
+        """
+        Reserves and settles a cost of our own in one commit.
+        """
+    def ledger_changes(
+        self, after: int = 0, limit: int = 1000
+    ) -> tuple[list[dict[str, typing.Any]], int]:
+        """
+        (entries, next): what was committed after the cursor, whole commits, in their order.
+        """
     def ledger_entries(
         self, from_s: float = 0.0, to_s: float = ..., limit: int = 10000
     ) -> list[dict[str, typing.Any]]: ...
+    def ledger_grant(
+        self, scope: Scope, amount: int, evidence: str, idempotency_key: str = ""
+    ) -> int:
+        """
+        Changes a scope's limit by an entry of its own; the new limit.
+        """
+    def ledger_history(self, call_id: str) -> list[dict[str, typing.Any]]:
+        """
+        A call's entries, oldest first.
+        """
     def ledger_holds(self) -> list[dict[str, typing.Any]]: ...
+    def ledger_post_in_doubt(self, older_than_ns: int) -> int:
+        """
+        Posts at their holds the calls in doubt for that long; how many.
+        """
+    def ledger_reanchor(self) -> None:
+        """
+        Sets ledger time to the wall clock.
+        """
+    def ledger_refund(self, call_id: str, amount: int, evidence: str) -> int:
+        """
+        Lowers what an ended call cost; what it costs now.
+        """
+    def ledger_report(
+        self,
+        by: collections.abc.Sequence[str],
+        *,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        time_zone: str = "UTC",
+        scope: str = "",
+        where: collections.abc.Sequence[tuple[str, str]] = [],
+    ) -> list[dict[str, typing.Any]]:
+        """
+        Calls rolled up by labels and periods.
+        """
     def ledger_resolve(self, call_id: str, amount_nanousd: int, evidence: str) -> None: ...
+    def ledger_scan(
+        self,
+        batch: collections.abc.Callable[[list[dict[str, typing.Any]]], bool],
+        *,
+        from_ns: int = 0,
+        to_ns: int = 9223372036854775807,
+        archive: str = "",
+    ) -> None:
+        """
+        Calls batch(entries) until it returns false.
+        """
     def ledger_scopes(self) -> list[dict[str, typing.Any]]: ...
+    def ledger_time_s(self) -> float:
+        """
+        Ledger time now, Unix seconds.
+        """
     def ledger_verify(self) -> dict[str, typing.Any]:
         """
         Replays every entry; 'ok' when the books agree.
@@ -225,6 +396,8 @@ class Engine:
         time_zone: str = "UTC",
         rolling_s: float = 0.0,
         replace: bool = False,
+        keep: bool = False,
+        unit: str = "nanousd",
     ) -> Scope: ...
     def quote(
         self,
@@ -237,6 +410,8 @@ class Engine:
         expected_prompt_tokens: int = 0,
         expected_output_tokens: int = 0,
         timeout_s: float = 30.0,
+        other_units: typing.Any = None,
+        prompt_tokens_max: int = -1,
     ) -> dict[str, typing.Any]: ...
     def reset_breaker(
         self, provider: str, account: str, model: str | None = None, state: str = "closed"
@@ -252,6 +427,12 @@ class Engine:
         Hands many (route, body, arguments) to the engine with one wake-up.
         """
 
+class Prepared:
+    """
+    Options of submit() that many calls share.
+    """
+    def __init__(self, **options: typing.Any) -> None: ...
+
 def _after_fork_in_child() -> None: ...
 def _after_fork_in_parent() -> None: ...
 def _before_fork() -> None: ...
@@ -265,6 +446,11 @@ def canonical_json(value: typing.Any) -> bytes:
     """
 
 def core_versions() -> dict[str, str]: ...
+def fault_rows() -> list[dict[str, typing.Any]]:
+    """
+    The class that each fault of a server comes to.
+    """
+
 def json_bytes(value: typing.Any) -> bytes:
     """
     Compact JSON in the order of the keys.
@@ -278,6 +464,35 @@ def new_id() -> str:
 def outcome_rows() -> list[dict[str, typing.Any]]:
     """
     The table of what may happen to an attempt.
+    """
+
+def price_body(route: Route, body: str, sent_s: float) -> dict[str, typing.Any]:
+    """
+    What an answer's body costs by a route's prices: nanousd (None where that cannot be known), usage, text, price_version.
+    """
+
+def quote_sheet(
+    sheet: dict[str, typing.Any],
+    *,
+    prompt_tokens_max: int = 0,
+    output_tokens_max: int = 0,
+    reachable_buckets: typing.Any = (),
+    other_units: typing.Any = None,
+    service_tier: str = "",
+    plan: str = "",
+    size: str = "",
+    quality: str = "",
+    expected_prompt_tokens: int = 0,
+    expected_output_tokens: int = 0,
+    timeout_s: float = 30.0,
+) -> dict[str, typing.Any]:
+    """
+    Low, expected and ceiling (nano-dollars) of a call over one price sheet; price_version.
+    """
+
+def status_rows() -> list[dict[str, typing.Any]]:
+    """
+    The class of each status, the first that fits.
     """
 
 def window_key(period: str, unix_s: float, time_zone: str) -> str: ...

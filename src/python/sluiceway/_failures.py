@@ -12,7 +12,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from sluiceway._budget import balance_of
+from sluiceway._terms import DOLLAR, balance_of
 from sluiceway.errors import (
     AlreadySubmitted,
     BudgetExceeded,
@@ -22,7 +22,7 @@ from sluiceway.errors import (
     UnboundedOperation,
     error_class,
 )
-from sluiceway.money import usd_of
+from sluiceway.money import CREDIT_DECIMALS, USD_DECIMALS, units_of, usd_of
 from sluiceway.types import Attempt, hop_of
 
 Before = tuple[tuple[str, Any], ...]  # the hops that failed: "provider/model" and the Call
@@ -84,28 +84,39 @@ def error_of(call: Any, model: str, before: Before) -> SluicewayError:
     kind = error_class(call.error_kind, call.outcome)
     message = call.message or call.error_kind
     if kind is BudgetExceeded and call.budget_refusal is not None:
-        return _budget_exceeded(call.budget_refusal, common)
+        return budget_exceeded(call.budget_refusal, common)
     return kind(message, **common)
 
 
-def _budget_exceeded(refusal: dict[str, Any], common: dict[str, Any]) -> BudgetExceeded:
-    balance = balance_of(refusal)
+def budget_exceeded(
+    refusal: dict[str, Any], common: dict[str, Any], unit: str = DOLLAR
+) -> BudgetExceeded:
+    """The exception for a scope that had no room: for a call, or for a booking in any unit."""
+    decimals = USD_DECIMALS if unit == DOLLAR else CREDIT_DECIMALS
+
+    def shown(amount: Decimal) -> str:
+        return dollars(amount) if unit == DOLLAR else f"{amount.normalize():f} {unit}"
+
+    balance = balance_of(refusal, decimals)
     scope = refusal["scope"]
-    cost = usd_of(refusal["amount"])
+    cost = units_of(refusal["amount"], decimals)
     state = (
-        f"{dollars(balance.spent)} spent, {dollars(balance.held)} held by running calls,"
-        f" {dollars(balance.in_doubt)} in doubt"
+        f"{shown(balance.spent)} spent, {shown(balance.held)} held by running calls,"
+        f" {shown(balance.in_doubt)} in doubt"
     )
+    what, lower = ("this call may cost up to", " Lower max_output_tokens, raise")
+    if not common:
+        what, lower = "this costs", " Raise"
     if balance.blocked:
         message = (
-            f"the budget {scope} is blocked: a provider billed more than was reserved there"
+            f"the budget {scope} is blocked: more was billed or booked than was reserved there"
             f" ({state}). Look at `sluiceway ledger`, then set its limit anew with replace=True."
         )
     else:
-        top = "its limit" if balance.limit is None else f"its limit of {dollars(balance.limit)}"
+        top = "its limit" if balance.limit is None else f"its limit of {shown(balance.limit)}"
         message = (
-            f"the budget {scope} has no room: this call may cost up to {dollars(cost)}, and of"
-            f" {top} there are {state}. Lower max_output_tokens, raise the limit with"
+            f"the budget {scope} has no room: {what} {shown(cost)}, and of"
+            f" {top} there are {state}.{lower} the limit with"
             " gw.budget(..., replace=True), or resolve what is in doubt"
             " (`sluiceway ledger resolve`)."
         )

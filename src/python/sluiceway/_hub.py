@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import atexit
 import contextvars
-import functools
 import os
 import weakref
 from collections.abc import Mapping
@@ -36,13 +35,14 @@ from sluiceway.errors import (
 )
 from sluiceway.keys.env import EnvKeys
 from sluiceway.options import Plan, Variants
-from sluiceway.prices.load import load_prices
+from sluiceway.prices.book import PriceTable, make_table, shipped_table
 from sluiceway.providers.dialects import anthropic_messages, openai_chat
 from sluiceway.providers.dialects.encoding import ChatFacts, EncodeChat
 from sluiceway.providers.registry import Provider, load_registry
 
 if TYPE_CHECKING:
-    from sluiceway._budget import Frame
+    from sluiceway._frames import Frame, Known
+    from sluiceway._thresholds import Watcher
 
 MAX_OUTPUT_TOKENS = 4096
 SCHEMA_VERSION = 1  # part of every cache key; raised when what a request means changes
@@ -64,6 +64,7 @@ class Target:
     """A model as a gateway reaches it: its routes, its encoder, the tiers that have a price."""
 
     __slots__ = (
+        "_known",
         "_spec",
         "encode",
         "facts",
@@ -76,15 +77,21 @@ class Target:
     )
 
     def __init__(
-        self, name: str, provider: Provider, facts: ChatFacts, spec: dict[str, Any]
+        self,
+        name: str,
+        provider: Provider,
+        facts: ChatFacts,
+        spec: dict[str, Any],
+        known: Mapping[str, Any],
     ) -> None:
+        self._known = known  # the priced models of this provider, for a message
         self.name = name
         self.provider = provider
         self.facts = facts
         self.encode = ENCODERS[provider.dialect.encoder]
         self._spec = spec
-        sheet = spec["sheet"]
-        self.priced_tiers = {row["service_tier"] for row in sheet["rows"]} if sheet else set()
+        rows = spec["sheet"]["rows"] if spec["sheet"] else ()
+        self.priced_tiers = {r["service_tier"] for r in rows if r["plan"] == spec["plan"]}
         self.priced = self.has_price("")
         self.tiers: dict[str, _core.Route] = {}
         self.route: _core.Route | None = None  # of the standard tier
@@ -110,9 +117,10 @@ class Target:
         if self.has_price(tier):
             return
         if not self.priced_tiers:
-            known = sheets_of(self.provider.id)
+            known, plan = self._known, self._spec["plan"]
+            where = f" on the plan {plan!r}" if plan and self._spec["sheet"] else ""
             raise UnpricedModel(
-                f"no price is known for {self.name!r}{nearest(self.facts.model, known)}"
+                f"no price is known for {self.name!r}{where}{nearest(self.facts.model, known)}"
                 ' If the name is right, state what it may cost at most: max_cost_usd="0.50".',
                 provider=self.provider.id,
                 model=self.facts.model,
@@ -122,22 +130,6 @@ class Target:
             provider=self.provider.id,
             model=self.facts.model,
         )
-
-
-@functools.cache
-def _price_book() -> dict[str, dict[str, dict[str, Any]]]:
-    """The shipped sheets by provider and by every name of a model."""
-    book: dict[str, dict[str, dict[str, Any]]] = {}
-    for sheet in load_prices():
-        models = book.setdefault(sheet["provider"], {})
-        for name in (sheet["model"], *sheet["aliases"]):
-            models[name] = sheet
-    return book
-
-
-def sheets_of(provider: str) -> dict[str, dict[str, Any]]:
-    """The sheets of one provider, by every name of each model."""
-    return _price_book().get(provider, {})
 
 
 def limits_spec(table: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -165,11 +157,13 @@ class Hub:
         "frame",
         "keys",
         "plan",
+        "prices",
         "raw_routes",
         "registry",
         "root",
         "scopes",
         "variants",
+        "watch",
     )
 
     def __init__(self, config: Config, keys: EnvKeys) -> None:
@@ -177,6 +171,8 @@ class Hub:
         self.keys = keys
         self.registry = load_registry()
         self.check_names()
+        # None: the shipped table, read with the first route.
+        self.prices = make_table(**config.prices) if config.prices else None
         self.variants: Variants = {}
         self.plan = Plan.of_config(config, self.variants)
         self.frame: contextvars.ContextVar[Frame | None] = contextvars.ContextVar(
@@ -184,8 +180,8 @@ class Hub:
         )
         self.root: Frame | None = None  # the periodic scopes, opened by the first call
         self.raw_routes: dict[object, _core.Route] = {}
-        # (kind, key) to its limit, until when (monotonic) that is taken for known, and the handle.
-        self.scopes: dict[tuple[str, str], tuple[int | None, float, _core.Scope]] = {}
+        self.scopes: dict[str, Known] = {}  # by name; see _frames.py
+        self.watch: Watcher | None = None  # made by the first scope or callback that needs it
         self.closed = False
         self.engine = _core.Engine(self.engine_options())
         self.engine.set_event_callback(_log.log_events)
@@ -200,6 +196,27 @@ class Hub:
             if name not in self.registry:
                 hint = nearest(name, self.registry)
                 raise UnknownModel(f"{self.config.source}: no provider {name!r}{hint}")
+
+    def price_table(self) -> PriceTable:
+        """The prices that the next route is made with."""
+        table = self.prices
+        if table is None:
+            table = self.prices = shipped_table()
+        return table
+
+    def update_prices(self, snapshot: str | os.PathLike[str], sha256: str) -> PriceTable:
+        """Replaces the base of the price table; own files stay on top. All or nothing.
+
+        Routes keep the sheet that they were made with, and calls keep their route: what is under
+        way is settled by the prices that it was quoted from. The next call makes its route anew; it
+        joins the limit groups and breakers that are there.
+        """
+        table = make_table(snapshot, sha256, self.config.prices.get("files", ()))
+        self.prices = table
+        for targets in list(self.variants.values()):
+            targets.clear()
+        self.raw_routes.clear()
+        return table
 
     def engine_options(self) -> dict[str, Any]:
         """The options of the core's engine."""
@@ -224,7 +241,9 @@ class Hub:
         provider = self.registry.get(provider_id)
         if provider is None or not slash or not model:
             raise self.unknown_provider(name, provider_id, slash)
-        sheet = sheets_of(provider_id).get(model)
+        table = self.price_table()
+        known = table.of(provider_id)
+        sheet = known.get(model)
         maximum = self.config.defaults.get("max_output_tokens", MAX_OUTPUT_TOKENS)
         if sheet and sheet["max_output_tokens"]:
             maximum = min(maximum, sheet["max_output_tokens"])
@@ -240,14 +259,16 @@ class Hub:
         spec = self.route_spec(provider, plan, model, "chat")
         spec["url"] = provider.url("chat", self.base_url(provider, plan.account))
         spec["sheet"] = sheet
-        target = Target(name, provider, facts, spec)
+        target = Target(name, provider, facts, spec, known)
         plan.targets[name] = target
+        if self.prices is not table:  # changed meanwhile: this call was first, the next is not
+            plan.targets.pop(name, None)
         return target
 
     def unknown_provider(self, name: str, provider: str, slash: str) -> UnknownModel:
         """The error for a name that is not "provider/model" of a known provider."""
         if not slash:
-            owners = [one for one in self.registry if name in sheets_of(one)]
+            owners = [one for one in self.registry if name in self.price_table().of(one)]
             hint = f"; did you mean {owners[0] + '/' + name!r}?" if owners else ""
             return UnknownModel(f'{name!r} is not of the form "provider/model"{hint}')
         return UnknownModel(
@@ -317,6 +338,7 @@ class Hub:
             "headers": headers,
             "dialect": provider.dialect.core,
             "service_tier": "",
+            "plan": settings.get("plan", ""),
             "group": f"{provider.id}/{account}/{model}",
             "limits": limits_spec(
                 self.config.limits.get(name, self.config.limits.get(provider.id))
@@ -336,6 +358,19 @@ class Hub:
             spec["ca_file"] = self.keys.get(SIMULATOR_CA)
         return spec
 
+    def watcher(self) -> Watcher:
+        """What fires when budgets reach their levels; made on its first use."""
+        if self.watch is None:
+            from sluiceway._thresholds import Watcher
+
+            self.watch = Watcher(self)
+        return self.watch
+
+    def ended(self) -> None:
+        """To be called by whoever waited for a call, in its context, when the call has ended."""
+        if self.watch is not None:
+            self.watch.ended(self.frame.get() or self.root)
+
     def settled(self) -> None:
         """Waits until the ledger has what has ended: a report shall hold the last call."""
         self.engine.flush(SETTLED_WITHIN_S)
@@ -344,6 +379,8 @@ class Hub:
         """Stops accepting, drains for at most `timeout_s`, flushes the ledger."""
         self.closed = True
         _open_hubs.discard(self)
+        if self.watch is not None:
+            self.watch.look_at_all()
         self.engine.close(timeout_s)
 
     def target(self, name: str, plan: Plan) -> Target:
@@ -383,5 +420,6 @@ _TRANSPORT = (
     "client_key",
     "verify",
     "proxy",
+    "no_proxy",
     "unix_socket",
 )

@@ -51,6 +51,7 @@ def log_events(events: Iterable[Mapping[str, Any]]) -> None:
 def log_fallback(failed: str, following: str, call: Any) -> None:
     """A chain moved on."""
     provider, _, model = failed.partition("/")
+    move = f"to {following}" if failed != following else "a shorter maximum of output tokens"
     log_events(
         [
             {
@@ -59,8 +60,32 @@ def log_fallback(failed: str, following: str, call: Any) -> None:
                 "model": model,
                 "account": None,
                 "call_id": call.call_id,
-                "detail": f"to {following} after {call.error_kind} ({call.outcome})",
+                "detail": f"{move} after {call.error_kind} ({call.outcome})",
                 "t_wall": None,
             }
         ]
     )
+
+
+def log_threshold(event: Any) -> None:
+    """A budget reached a level; `event` is a BudgetEvent."""
+    level = logging.ERROR if event.level == "exceeded" else logging.WARNING
+    if logger.isEnabledFor(level):
+        fields = {"event": "budget_threshold", "scope": event.scope, "budget_level": event.level}
+        logger.log(
+            level,
+            "budget_threshold: %s is at %s (%s): %s spent, %s held, %s in doubt of %s",
+            event.scope,
+            event.level,
+            event.status,
+            event.spent,
+            event.held,
+            event.in_doubt,
+            event.limit,
+            extra={**dict.fromkeys(_FIELDS), **fields, "status": event.status},
+        )
+
+
+def log_callback_error(scope: str, error: Exception) -> None:
+    """A callback of the user's raised; the call that led to it goes on."""
+    logger.error("a callback for the budget %s raised", scope, exc_info=error)

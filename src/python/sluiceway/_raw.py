@@ -18,8 +18,8 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sluiceway import _core
-from sluiceway._budget import current_frame
 from sluiceway._failures import error_of, unwritable
+from sluiceway._frames import current_frame
 from sluiceway._steps import run, run_async
 from sluiceway.config import nearest
 from sluiceway.errors import (
@@ -83,18 +83,27 @@ def raw_steps(
     model = model if isinstance(model, str) else ""
     route = _route(hub, plan, provider, method, path, model, free)
     submit = dict(plan.submit)
+    operation = provider.operation_at(path)
+    if operation is not None and operation.counts:
+        submit["other_units"] = operation.counted(body)
     if headers:
         submit["extra_headers"] = _headers(headers)
     frame = current_frame(hub)
     try:
         call = hub.engine.submit(
-            route, body, scopes=frame.scopes, cap_nanousd=0 if cap is None else cap, **submit
+            route,
+            body,
+            scopes=frame.scopes,
+            on_exceed=frame.wait,
+            cap_nanousd=0 if cap is None else cap,
+            **submit,
         )
     except SluicewayError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise unwritable(error, provider_id, model) from None
     yield call
+    hub.ended()
     if not call.ok:
         raise error_of(call, f"{provider_id}/{model}" if model else provider_id, ())
     return RawResult(call, f"{provider_id}/{model}" if model else provider_id)
@@ -103,16 +112,18 @@ def raw_steps(
 def _route(
     hub: Hub, plan: Plan, provider: Any, method: str, path: str, model: str, free: bool
 ) -> _core.Route:
-    from sluiceway._hub import sheets_of
-
     retry = plan.retry.key if plan.retry else None
-    key = (provider.id, plan.account, retry, method, path, model, free)
+    table = hub.price_table()  # in the key: a changed table makes other routes
+    key = (provider.id, plan.account, retry, method, path, model, free, table)
     if key in hub.raw_routes:
         return hub.raw_routes[key]
     spec = hub.route_spec(provider, plan, model, "raw")
     spec["url"] = join_url(hub.base_url(provider, plan.account) or provider.base_url, path)
     spec["method"] = method
-    spec["sheet"] = sheets_of(provider.id).get(model)
+    spec["sheet"] = table.of(provider.id).get(model)
+    operation = provider.operation_at(path)
+    if operation is not None:
+        spec["dialect"] = operation.dialect.core
     spec["lenient"] = True  # an answer need not hold what the dialect looks for
     spec["free"] = free
     spec["keep_headers"] = True

@@ -1,41 +1,31 @@
-"""The steps of a call, written once: encode, submit, judge, fall back. Both twins drive them.
+"""The parts of a call: encode, check the price, submit. What follows a failed hop is in _hops.py.
 
-Model: `chat_steps` is a generator. It yields each `_core.Call` that it submits; the driver waits
-for it in its own way (blocking, or on asyncio) and resumes the generator, which then returns what
-was served, raises the typed error, or yields the next hop's call. For a stream the driver resumes
-it as soon as the first deltas are there, sending True; from then on nothing is tried again. One
-deadline covers all hops: a fallback gets what is left of `timeout_s`.
-
-Every request of a chain is encoded and priced before the first is sent, so that a mistake in any of
-them is an error before anything costs money.
+Model: steps are a generator that yields each `_core.Call` that it submits; a driver waits for it in
+its own way (blocking, or on asyncio) and resumes the generator. The verbs of the gateway submit
+with `start` and wait by themselves where there is no chain: that is the hot path.
 
 `run` and `run_async` are the two drivers. Time here: a few microseconds a call.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluiceway._budget import current_frame
-from sluiceway._failures import Before, dollars, error_of, unbounded, unwritable
-from sluiceway._log import log_fallback
+from sluiceway import _core
+from sluiceway._failures import dollars, unbounded, unwritable
+from sluiceway._frames import current_frame
 from sluiceway.errors import (
     InvalidRequest,
     SluicewayError,
 )
 from sluiceway.money import usd_of
 from sluiceway.providers.dialects.encoding import Encoded
-from sluiceway.routing.chain import may_follow
 
 if TYPE_CHECKING:
-    from sluiceway import _core
     from sluiceway._hub import Hub, Target
     from sluiceway.options import Plan
 
-Served = tuple[Any, str, Before]  # the Call that was served, its model, the hops before it
-Steps = Generator[Any, Any, Served]
 R = TypeVar("R")
 
 
@@ -61,27 +51,45 @@ async def run_async(steps: Generator[Any, Any, R]) -> R:
         return stop.value  # type: ignore[no-any-return]
 
 
-def chat_steps(hub: Hub, plan: Plan, model: str, prompt: Any, stream: bool = False) -> Steps:
-    """One call of the user; see the top of the file."""
-    target = hub.target(model, plan)
+def start(hub: Hub, plan: Plan, target: Target, prompt: Any, stream: bool) -> _core.Call:
+    """Submits a call without fallbacks. What its failure leads to is in `failed`.
+
+    The two verbs call this and wait by themselves: most calls succeed, and a generator that says so
+    costs a third of what Python does for a call.
+    """
     encoded = target.encode(target.facts, prompt, plan.body, stream)
-    cap = _checked(target, encoded, plan, hub)
-    if plan.fallbacks:
-        return (yield from _chain(hub, plan, target, encoded, cap, prompt, stream))
-    call = _submit(hub, plan, target, encoded, cap, stream, plan.submit)
-    if (yield call) or call.ok:
-        return call, target.name, ()
+    body, maximum, allowance, buckets, tier, unbounded_by = encoded
     frame = hub.frame.get() or hub.root
-    if call.error_kind == "budget_exceeded" and frame is not None and frame.on_exceed:
-        shorter = _cut(hub, plan, target, prompt, stream, call, frame.on_exceed)
-        if shorter is not None:
-            call = _submit(hub, plan, target, shorter, cap, stream, plan.submit)
-            if (yield call) or call.ok:
-                return call, target.name, ()
-    raise error_of(call, target.name, ())
+    if (
+        tier
+        or unbounded_by
+        or not target.priced
+        or target.route is None
+        or plan.max_cost_nanousd is not None
+        or plan.count_tokens
+        or frame is None
+        or frame.on_exceed
+    ):
+        cap = checked(target, encoded, plan, hub)
+        return submit(hub, plan, target, encoded, cap, stream, plan.submit)
+    prepared = plan.prepared
+    if prepared is None:
+        prepared = plan.prepared = _core.Prepared(**plan.submit)
+    try:
+        if stream:
+            return hub.engine.submit(
+                target.route, body, prepared, frame.scopes, maximum, allowance, buckets, stream=True
+            )
+        return hub.engine.submit(
+            target.route, body, prepared, frame.scopes, maximum, allowance, buckets
+        )
+    except SluicewayError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise unwritable(error, target.provider.id, target.facts.model) from None
 
 
-def _checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
+def checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
     """Refuses what has no price or no bound; the cap to reserve instead of a ceiling, or -1."""
     cap = plan.max_cost_nanousd
     if cap is None:
@@ -105,8 +113,19 @@ def _checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
     return -1
 
 
-def price(hub: Hub, plan: Plan, target: Target, encoded: Encoded, **guesses: int) -> dict[str, Any]:
-    """The core's quote for a request; `guesses` are the expected counts. Sends nothing."""
+def price(
+    hub: Hub,
+    plan: Plan,
+    target: Target,
+    encoded: Encoded,
+    *,
+    within_s: float | None = None,
+    **guesses: int,
+) -> dict[str, Any]:
+    """The core's quote for a request; `guesses` are the expected counts. Sends nothing.
+
+    The prices of every hour until the call's deadline count, or of the next `within_s` seconds.
+    """
     try:
         quote: dict[str, Any] = hub.engine.quote(
             target.route_for(encoded.service_tier, hub.engine),
@@ -114,7 +133,8 @@ def price(hub: Hub, plan: Plan, target: Target, encoded: Encoded, **guesses: int
             max_output_tokens=encoded.max_output_tokens,
             prompt_allowance=encoded.prompt_allowance,
             reachable_buckets=encoded.reachable_buckets,
-            timeout_s=plan.submit["timeout_s"],
+            timeout_s=plan.submit["timeout_s"] if within_s is None else within_s,
+            **counted(plan, target, encoded),
             **guesses,
         )
         return quote
@@ -124,123 +144,44 @@ def price(hub: Hub, plan: Plan, target: Target, encoded: Encoded, **guesses: int
         raise unwritable(error, target.provider.id, target.facts.model) from None
 
 
-def _submit(
+def counted(plan: Plan, target: Target, encoded: Encoded) -> dict[str, int]:
+    """The tokenizer's bound on the prompt, where it was asked for and is proven; else nothing."""
+    if not plan.count_tokens:
+        return {}
+    from sluiceway.tokenizers import prompt_bound
+
+    bound = prompt_bound(target.provider.id, target.facts.model, encoded)
+    return {} if bound is None else {"prompt_tokens_max": bound}
+
+
+def submit(
     hub: Hub,
     plan: Plan,
     target: Target,
     encoded: Encoded,
     cap: int,
     stream: bool,
-    submit: dict[str, Any],
+    options: dict[str, Any],
 ) -> _core.Call:
     body, maximum, allowance, buckets, tier, _ = encoded
     route = target.route if not tier and target.route else target.route_for(tier, hub.engine)
     frame = hub.frame.get() or hub.root or current_frame(hub)
-    on_exceed = "wait" if "wait" in frame.on_exceed.values() else "refuse"
     try:
         call: _core.Call = hub.engine.submit(
             route,
             body,
             stream=stream,
             scopes=frame.scopes,
-            on_exceed=on_exceed,
+            on_exceed=frame.wait,
             max_output_tokens=maximum,
             prompt_allowance=allowance,
             reachable_buckets=buckets,
             cap_nanousd=cap,
-            **submit,
+            **counted(plan, target, encoded),
+            **options,
         )
         return call
     except SluicewayError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise unwritable(error, target.provider.id, target.facts.model) from None
-
-
-def _chain(
-    hub: Hub,
-    plan: Plan,
-    target: Target,
-    encoded: Encoded,
-    cap: int,
-    prompt: Any,
-    stream: bool,
-) -> Steps:
-    """Tries the targets in order. All hops share the intent, the deadline and the key."""
-    hops = [(target, encoded, cap)]
-    for name in plan.fallbacks:
-        following = hub.target(name, plan)
-        request = following.encode(following.facts, prompt, plan.body, stream)
-        hops.append((following, request, _checked(following, request, plan, hub)))
-    deadline_s = time.monotonic() + plan.submit["timeout_s"]
-    submit = plan.submit
-    before: Before = ()
-    index = 0
-    while True:
-        target, encoded, cap = hops[index]
-        call = _submit(hub, plan, target, encoded, cap, stream, submit)
-        if (yield call) or call.ok:
-            return call, target.name, before
-        index += 1
-        left_s = deadline_s - time.monotonic()
-        if index == len(hops) or left_s <= 0 or not _follows(hub, plan, call, stream):
-            raise error_of(call, target.name, before)
-        log_fallback(target.name, hops[index][0].name, call)
-        before = (*before, (target.name, call))
-        submit = {**submit, "timeout_s": left_s, "intent_id": call.intent_id}
-
-
-def _follows(hub: Hub, plan: Plan, call: Any, stream: bool) -> bool:
-    if stream and call.text:
-        return False
-    frame = current_frame(hub)
-    refusal = call.budget_refusal or {}
-    asks = _policy(frame.on_exceed, refusal) == "fallback"
-    return may_follow(call.outcome, call.error_kind, in_doubt=plan.follow_in_doubt, budget=asks)
-
-
-def _policy(on_exceed: dict[str, str], refusal: dict[str, Any]) -> str:
-    """What the refusing scope asks for; a calendar scope is refused under its window's name."""
-    name: str = refusal.get("scope", "")
-    for known, policy in on_exceed.items():
-        if name == known or name.startswith((known + "@", known + ":")):
-            return policy
-    return "refuse"
-
-
-def _cut(
-    hub: Hub,
-    plan: Plan,
-    target: Target,
-    prompt: Any,
-    stream: bool,
-    call: Any,
-    on_exceed: dict[str, str],
-) -> Encoded | None:
-    """The request with the largest maximum that the refusing scope can pay; None: not one token.
-
-    Only for a scope whose template says on_exceed = "cut", and not where the caller set the maximum
-    in the provider's own words.
-    """
-    refusal = call.budget_refusal or {}
-    if (
-        _policy(on_exceed, refusal) != "cut"
-        or refusal["blocked"]
-        or plan.max_cost_nanousd is not None
-    ):
-        return None
-    left = refusal["limit"] - refusal["settled"] - refusal["held"] - refusal["in_doubt"]
-    full = target.encode(target.facts, prompt, plan.body, stream)
-
-    def encode(maximum: int) -> Encoded:
-        options = {**plan.body, "max_output_tokens": maximum}
-        return target.encode(target.facts, prompt, options, stream)
-
-    low, high = 0, full[1]  # fits at low (0: not known to), does not at high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if price(hub, plan, target, encode(middle))["ceiling"] <= left:
-            low = middle
-        else:
-            high = middle
-    return encode(low) if low else None

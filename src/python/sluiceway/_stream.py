@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sluiceway._failures import Before, error_of
-from sluiceway._steps import chat_steps
+from sluiceway._hops import chat_steps
 from sluiceway.errors import Cancelled, SluicewayError
 from sluiceway.types import ChatResult, Delta
 
@@ -76,6 +76,7 @@ class _Stream:
         self._pending = list(reversed(events))
         if not events:
             self._over = True
+            self._hub.ended()
             call = self._call
             if call is not None and not call.ok:
                 raise self._failure(call)

@@ -20,168 +20,99 @@ Source: design page "How it should feel in the hand"; the words are those of doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
+from sluiceway._config_checks import (
+    BUDGET_KEYS,
+    WALLET_KEYS,
+    Check,
+    Wrong,
+    any_text,
+    flag,
+    one_of,
+    paths,
+    seconds,
+    text,
+    texts,
+    whole,
+)
+from sluiceway._terms import DOLLAR
 from sluiceway._toml_lines import KeyPath, key_lines
-from sluiceway.errors import ConfigError, InvalidRequest
-from sluiceway.money import nanousd_of
-
-Check = Callable[[object], object]
-
-
-class _Wrong(Exception):
-    """What a check expected."""
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _Wrong("a text that is not empty")
-    return value
-
-
-def _any_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise _Wrong("a text")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong("true or false")
-    return value
-
-
-def _whole(low: int, high: int = 2**53) -> Check:
-    def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _Wrong(
-                f"a whole number of at least {low}" + (f", at most {high}" * (high < 2**53))
-            )
-        return value
-
-    return check
-
-
-def _seconds(low: float) -> Check:
-    def check(value: object) -> float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits or not low <= value <= 1e9:  # type: ignore[operator]
-            raise _Wrong(f"a number of seconds, at least {low:g}")
-        return float(value)  # type: ignore[arg-type]
-
-    return check
-
-
-def _one_of(*choices: str) -> Check:
-    def check(value: object) -> object:
-        if value not in choices:
-            raise _Wrong("one of " + ", ".join(f'"{choice}"' for choice in choices))
-        return value
-
-    return check
-
-
-def _money(value: object) -> int:
-    if not isinstance(value, str):
-        raise _Wrong('an amount in dollars as a text, such as "3.00"')
-    try:
-        return nanousd_of(value)
-    except InvalidRequest as error:
-        raise _Wrong(f"an amount in dollars ({error.message})") from None
-
-
-def _amounts(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list):
-        raise _Wrong('a list of amounts, such as ["2.00", "2.50"]')
-    return tuple(sorted(_money(one) for one in value))
-
-
-def _texts(value: object) -> dict[str, str]:
-    fits = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-    if not fits:
-        raise _Wrong("a table of texts")
-    return dict(value)  # type: ignore[call-overload, no-any-return]
-
+from sluiceway.errors import ConfigError
 
 _ACCOUNT: dict[str, Check] = {
-    "key_env": _text,
-    "base_url": _text,
-    "headers": _texts,
-    "proxy": _any_text,
-    "ca_file": _text,
-    "ca_dir": _text,
-    "client_cert": _text,
-    "client_key": _text,
-    "verify": _flag,
-    "http_version": _one_of("auto", "1.1", "2"),
-    "unix_socket": _text,
-    "idle_reuse_s": _seconds(0),
+    "key_env": text,
+    "base_url": text,
+    "headers": texts,
+    "proxy": any_text,
+    "no_proxy": text,
+    "ca_file": text,
+    "ca_dir": text,
+    "client_cert": text,
+    "client_key": text,
+    "verify": flag,
+    "http_version": one_of("auto", "1.1", "2"),
+    "unix_socket": text,
+    "idle_reuse_s": seconds(0),
+    "plan": text,
 }
 _LIMITS: dict[str, Check] = {
-    "requests_per_minute": _whole(1),
-    "input_tokens_per_minute": _whole(1),
-    "output_tokens_per_minute": _whole(1),
-    "llm_tokens_per_minute": _whole(1),
-    "characters_per_minute": _whole(1),
-    "quota_units_per_minute": _whole(1),
-    "concurrency": _whole(1),
-    "burst_requests": _whole(1),
-    "burst_input_tokens": _whole(1),
-    "burst_output_tokens": _whole(1),
-    "burst_llm_tokens": _whole(1),
-    "burst_characters": _whole(1),
-    "burst_quota_units": _whole(1),
-    "queue_max": _whole(1),
-    "window_s": _seconds(0.001),
-    "strict": _flag,
+    "requests_per_minute": whole(1),
+    "input_tokens_per_minute": whole(1),
+    "output_tokens_per_minute": whole(1),
+    "llm_tokens_per_minute": whole(1),
+    "characters_per_minute": whole(1),
+    "quota_units_per_minute": whole(1),
+    "concurrency": whole(1),
+    "burst_requests": whole(1),
+    "burst_input_tokens": whole(1),
+    "burst_output_tokens": whole(1),
+    "burst_llm_tokens": whole(1),
+    "burst_characters": whole(1),
+    "burst_quota_units": whole(1),
+    "queue_max": whole(1),
+    "window_s": seconds(0.001),
+    "strict": flag,
 }
 _BREAKER: dict[str, Check] = {
-    "enabled": _flag,
-    "failure_threshold": _whole(1),
-    "failure_percent": _whole(1, 100),
-    "window_calls_min": _whole(1),
-    "window_s": _seconds(1),
-    "open_base_s": _seconds(0.001),
-    "open_max_s": _seconds(0.001),
-    "recovery_timeout_s": _seconds(0.001),
+    "enabled": flag,
+    "failure_threshold": whole(1),
+    "failure_percent": whole(1, 100),
+    "window_calls_min": whole(1),
+    "window_s": seconds(1),
+    "open_base_s": seconds(0.001),
+    "open_max_s": seconds(0.001),
+    "recovery_timeout_s": seconds(0.001),
 }
 _RETRY: dict[str, Check] = {
-    "attempts": _whole(1, 100),
-    "base_s": _seconds(0),
-    "throttle_base_s": _seconds(0),
-    "cap_s": _seconds(0),
-    "budget_percent": _whole(0, 1000),
+    "attempts": whole(1, 100),
+    "base_s": seconds(0),
+    "throttle_base_s": seconds(0),
+    "cap_s": seconds(0),
+    "budget_percent": whole(0, 1000),
 }
-_BUDGET: dict[str, Check] = {
-    "limit": _money,
-    "warn": _amounts,
-    "on_exceed": _one_of("refuse", "wait", "fallback", "cut"),
-    "period": _one_of("none", "hour", "day", "week", "month"),
-    "rolling_s": _seconds(60),
-    "time_zone": _text,
-}
-
 # One table, a name: its keys.
 TABLES: dict[str, dict[str, Check]] = {
     "ledger": {
-        "path": _text,
-        "durability": _one_of("power", "process", "memory"),
-        "queue_max": _whole(1),
-        "post_in_doubt_after_s": _seconds(0),
+        "path": text,
+        "durability": one_of("power", "process", "memory"),
+        "queue_max": whole(1),
+        "post_in_doubt_after_s": seconds(0),
     },
     "defaults": {
-        "timeout_s": _seconds(0.001),
-        "connect_timeout_s": _seconds(0.001),
-        "read_timeout_s": _seconds(0),
-        "max_output_tokens": _whole(1),
-        "tenant": _text,
+        "timeout_s": seconds(0.001),
+        "connect_timeout_s": seconds(0.001),
+        "read_timeout_s": seconds(0),
+        "max_output_tokens": whole(1),
+        "tenant": text,
     },
     "engine": {
-        "connections_max": _whole(1, 100_000),
-        "cache_bytes_max": _whole(0),
-        "send_attempt_header": _one_of("auto", "always", "never"),
+        "connections_max": whole(1, 100_000),
+        "cache_bytes_max": whole(0),
+        "send_attempt_header": one_of("auto", "always", "never"),
     },
+    "prices": {"snapshot": text, "sha256": text, "files": paths},
 }
 # A table a name of the user's (a provider, a model, a kind of scope, an operation).
 NAMED_TABLES: dict[str, dict[str, Check]] = {
@@ -189,8 +120,9 @@ NAMED_TABLES: dict[str, dict[str, Check]] = {
     "limits": _LIMITS,
     "breakers": _BREAKER,
     "retries": _RETRY,
-    "budgets": _BUDGET,
-    "cache": {"ttl_s": _seconds(0.001)},
+    "budgets": BUDGET_KEYS,
+    "wallets": WALLET_KEYS,
+    "cache": {"ttl_s": seconds(0.001)},
 }
 DEFAULT_ACCOUNT = "default"
 
@@ -207,8 +139,10 @@ class Config:
         "engine",
         "ledger",
         "limits",
+        "prices",
         "retries",
         "source",
+        "wallets",
     )
     accounts: dict[tuple[str, str], dict[str, Any]]
 
@@ -218,10 +152,12 @@ class Config:
         self.ledger: dict[str, Any] = {}
         self.defaults: dict[str, Any] = {}
         self.engine: dict[str, Any] = {}
+        self.prices: dict[str, Any] = {}
         self.limits: dict[str, dict[str, Any]] = {}
         self.breakers: dict[str, dict[str, Any]] = {}
         self.retries: dict[str, dict[str, Any]] = {}
         self.budgets: dict[str, dict[str, Any]] = {}
+        self.wallets: dict[str, dict[str, Any]] = {}
         self.cache: dict[str, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
@@ -305,7 +241,7 @@ class _Reader:
                 )
             try:
                 checked[key] = check(value)
-            except _Wrong as wrong:
+            except Wrong as wrong:
                 what = f"{key} in [{show(path)}] must be {wrong}, not {short(value)}"
                 self.fail((*path, key), what)
         return checked
@@ -344,6 +280,19 @@ class _Reader:
                 self.fail(path, f'[budgets.{kind}] needs a limit, such as limit = "3.00"')
             if "rolling_s" in budget and budget.get("period", "none") != "none":
                 self.fail((*path, "rolling_s"), f"[budgets.{kind}] has a period and rolling_s")
+            if "fallbacks" in budget and budget.get("on_exceed") != "fallback":
+                self.fail(
+                    (*path, "fallbacks"),
+                    f'[budgets.{kind}] has fallbacks without on_exceed = "fallback"',
+                )
+        for kind, wallet in config.wallets.items():
+            path = ("wallets", kind)
+            if "monthly" in wallet and wallet.get("unit", DOLLAR) == DOLLAR:
+                self.fail(
+                    (*path, "monthly"),
+                    f"[wallets.{kind}] counts dollars; a monthly allowance in dollars is a budget"
+                    ' with period = "month"',
+                )
 
 
 def show(path: Iterable[str]) -> str:

@@ -5,7 +5,9 @@
         UnknownModel                 no such provider, or no such model (nearest names are shown)
         MissingKey                   no key for that provider
         UnknownAccount               the configuration has no such account
+        WrongKey                     the job belongs to another key of that provider
       InvalidRequest (ValueError)    the call's arguments are wrong; nothing was sent
+        UnknownJob                   the ledger has no job of that id
         InvalidType (TypeError)      an argument has the wrong type, such as a float for money
         UnboundedOperation           no true ceiling can be told, and no max_cost_usd was stated
         UnpricedOperation            no price is known, and no max_cost_usd was stated
@@ -160,8 +162,16 @@ class UnknownAccount(ConfigError):
     """The configuration has no such account."""
 
 
+class WrongKey(ConfigError):
+    """The job belongs to another key than the one that is configured; nothing was sent."""
+
+
 class InvalidRequest(SluicewayError, ValueError):
     """The call's arguments are wrong. Nothing was sent."""
+
+
+class UnknownJob(InvalidRequest):
+    """The ledger has no job of that id."""
 
 
 class InvalidType(InvalidRequest, TypeError):

@@ -6,7 +6,7 @@
 
 Model: a gateway is a view (its default options) of a `Hub`, which holds the engine, the routes and
 the ledger. `with_options` makes another view of the same hub; `aio` is the view whose verbs are
-coroutines. Both twins drive the same generator of steps (see _steps.py). Constructing one starts no
+coroutines. Both twins drive the same generator of steps (see _hops.py). Constructing one starts no
 thread and opens no file; the first call or budget does. A gateway works in any number of threads
 and event loops at once, and in a forked child with an engine of the child's own.
 
@@ -16,45 +16,39 @@ and event loops at once, and in a forked child with an engine of the child's own
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sluiceway._budget import Budget
+from sluiceway._hops import chat_steps, failed
 from sluiceway._hub import Hub
-from sluiceway._ledger import LedgerView
+from sluiceway._job_steps import batch_steps, row_of
+from sluiceway._money_verbs import MoneyVerbs
 from sluiceway._raw import AsyncRawCalls, RawCalls
-from sluiceway._steps import chat_steps, run, run_async
+from sluiceway._steps import run, run_async, start
 from sluiceway._stream import AsyncChatStream, ChatStream
+from sluiceway._threads import in_thread
 from sluiceway.config import Config, config_of, load_config
 from sluiceway.errors import InvalidType
 from sluiceway.estimate import Estimator
+from sluiceway.jobs import AsyncJob, Job, rows
 from sluiceway.keys.env import EnvKeys
-from sluiceway.options import Money, Plan
+from sluiceway.ledger.view import LedgerView
+from sluiceway.options import Plan
 from sluiceway.types import ChatResult
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from sluiceway.ledger.aio import AsyncLedgerView
     from sluiceway.options import ChatOptions
+    from sluiceway.prices.book import PriceTable
     from sluiceway.providers.dialects.encoding import Prompt
 
 
-class _View:
+class _View(MoneyVerbs):
     """What the twins share: everything that does not wait for a provider."""
 
-    __slots__ = ("_hub", "_plan")
-
-    def __init__(self, hub: Hub, plan: Plan) -> None:
-        self._hub = hub
-        self._plan = plan
-
-    def budget(self, name: str, usd: Money | None = None, *, replace: bool = False) -> Budget:
-        """The scope `name` ("kind:key"), to be entered with `with` or `async with`.
-
-        Without `usd` the kind's template in the configuration gives the limit. A scope persists:
-        another limit than the stored one raises BudgetConflict unless `replace=True`.
-        """
-        return Budget(self._hub, name, usd, replace)
+    __slots__ = ()
 
     @property
     def estimate(self) -> Estimator:
@@ -62,9 +56,9 @@ class _View:
         return Estimator(self._hub, self._plan)
 
     @property
-    def ledger(self) -> LedgerView:
-        """The books: entries, open holds, scopes, and how to resolve what is in doubt."""
-        return LedgerView(self._hub)
+    def prices(self) -> PriceTable:
+        """The price table in use: `.version`, `.layers`, `.sheets`."""
+        return self._hub.price_table()
 
     def stats(self) -> dict[str, Any]:
         """Counters of the engine: calls, retries, cache hits, connections and so on."""
@@ -78,7 +72,10 @@ class _View:
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Waits until the ledger has written everything that was settled; False after the time."""
-        return self._hub.engine.flush(timeout_s)
+        written = self._hub.engine.flush(timeout_s)
+        if self._hub.watch is not None:
+            self._hub.watch.look_at_all()
+        return written
 
     def _plan_of(self, options: Mapping[str, Any]) -> Plan:
         return self._plan.with_options(options, self._hub.variants)
@@ -137,6 +134,11 @@ class Gateway(_View):
         return AsyncGateway(self._hub, self._plan)
 
     @property
+    def ledger(self) -> LedgerView:
+        """The books: reports, entries, open holds, scopes, and how doubt is resolved."""
+        return LedgerView(self._hub)
+
+    @property
     def raw(self) -> RawCalls:
         """Calls that are not modelled, by method and path."""
         return RawCalls(self._hub, self._plan)
@@ -148,13 +150,48 @@ class Gateway(_View):
         Raises a SluicewayError; its `outcome` says whether anything was sent.
         """
         plan = self._plan_of(options) if options else self._plan
-        call, served, before = run(chat_steps(self._hub, plan, model, prompt))
-        return ChatResult(call, served, before)
+        hub = self._hub
+        if plan.fallbacks:
+            return ChatResult(*run(chat_steps(hub, plan, model, prompt)))
+        target = hub.target(model, plan)
+        call = start(hub, plan, target, prompt, False)
+        call.wait()
+        if hub.watch is not None:
+            hub.ended()
+        if call.ok:
+            return ChatResult(call, target.name, ())
+        return ChatResult(*run(failed(hub, plan, target, prompt, False, call)))
 
     def stream(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatStream:
         """Like `chat`, delta by delta: an iterator and a context manager with `.result()`."""
         plan = self._plan_of(options) if options else self._plan
         return ChatStream(self._hub, plan, model, prompt)
+
+    def update_prices(self, path: str | os.PathLike[str], *, sha256: str) -> str:
+        """Takes the prices of a snapshot (`sluiceway prices snapshot`) for calls from now on.
+
+        `sha256` is the file's hash as its publisher states it. Own price files of the configuration
+        stay on top. Calls under way keep the prices that they were quoted from. Returns the new
+        table's version; ConfigError leaves everything as it was. Some 100 ms.
+        """
+        return self._hub.update_prices(path, sha256).version
+
+    def batch(self, model: str, prompts: Sequence[Prompt], **options: Unpack[ChatOptions]) -> Job:
+        """Asks all `prompts` in one job of the provider's, at its batch price, and does not wait.
+
+        What the job may cost at most is held until it has ended, also over restarts. Options are
+        those of `chat`; fallbacks and cache do not apply.
+        """
+        plan = self._plan_of(options) if options else self._plan
+        return Job(self._hub, plan, run(batch_steps(self._hub, plan, model, prompts)))
+
+    def job(self, job: str) -> Job:
+        """The job of this id, ours or the provider's, from any process. UnknownJob."""
+        return Job(self._hub, self._plan, row_of(self._hub, job))
+
+    def jobs(self, state: str | None = None) -> list[Job]:
+        """All jobs of this ledger, oldest first; or those that are "running" or have "ended"."""
+        return [Job(self._hub, self._plan, row) for row in rows(self._hub, state)]
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Stops accepting calls, drains for at most `timeout_s`, flushes the ledger."""
@@ -177,6 +214,13 @@ class AsyncGateway(_View):
         return AsyncGateway(self._hub, self._plan_of(options))
 
     @property
+    def ledger(self) -> AsyncLedgerView:
+        """See `Gateway.ledger`; every method is to be awaited."""
+        from sluiceway.ledger.aio import AsyncLedgerView
+
+        return AsyncLedgerView(self._hub)
+
+    @property
     def raw(self) -> AsyncRawCalls:
         """Calls that are not modelled, by method and path."""
         return AsyncRawCalls(self._hub, self._plan)
@@ -184,19 +228,46 @@ class AsyncGateway(_View):
     async def chat(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatResult:
         """See `Gateway.chat`; cancelling the task cancels the call upstream."""
         plan = self._plan_of(options) if options else self._plan
-        call, served, before = await run_async(chat_steps(self._hub, plan, model, prompt))
-        return ChatResult(call, served, before)
+        hub = self._hub
+        if plan.fallbacks:
+            return ChatResult(*await run_async(chat_steps(hub, plan, model, prompt)))
+        target = hub.target(model, plan)
+        call = start(hub, plan, target, prompt, False)
+        await call
+        if hub.watch is not None:
+            hub.ended()
+        if call.ok:
+            return ChatResult(call, target.name, ())
+        return ChatResult(*await run_async(failed(hub, plan, target, prompt, False, call)))
 
     def stream(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> AsyncChatStream:
         """See `Gateway.stream`; `async with`, `async for`, `await s.result()`."""
         plan = self._plan_of(options) if options else self._plan
         return AsyncChatStream(self._hub, plan, model, prompt)
 
+    async def update_prices(self, path: str | os.PathLike[str], *, sha256: str) -> str:
+        """See `Gateway.update_prices`; reads in a thread."""
+        return (await in_thread(self._hub.update_prices, path, sha256)).version
+
+    async def batch(
+        self, model: str, prompts: Sequence[Prompt], **options: Unpack[ChatOptions]
+    ) -> AsyncJob:
+        """See `Gateway.batch`."""
+        plan = self._plan_of(options) if options else self._plan
+        steps = batch_steps(self._hub, plan, model, prompts)
+        return AsyncJob(self._hub, plan, await run_async(steps))
+
+    def job(self, job: str) -> AsyncJob:
+        """See `Gateway.job`."""
+        return AsyncJob(self._hub, self._plan, row_of(self._hub, job))
+
+    def jobs(self, state: str | None = None) -> list[AsyncJob]:
+        """See `Gateway.jobs`."""
+        return [AsyncJob(self._hub, self._plan, row) for row in rows(self._hub, state)]
+
     async def close(self, timeout_s: float = 2.0) -> None:
         """See `Gateway.close`; waits in a thread."""
-        import asyncio
-
-        await asyncio.to_thread(self._hub.close, timeout_s)
+        await in_thread(self._hub.close, timeout_s)
 
     async def __aenter__(self) -> AsyncGateway:
         return self

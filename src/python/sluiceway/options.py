@@ -23,6 +23,7 @@ from sluiceway.money import nanousd_of
 from sluiceway.providers.dialects.encoding import words
 
 if TYPE_CHECKING:
+    from sluiceway import _core
     from sluiceway.config import Config
 
 Money = str | int | Decimal
@@ -96,6 +97,7 @@ class ChatOptions(TypedDict, total=False):
     tenant: str | None
     account: str | None  # a name from [accounts.<provider>.<name>]
     idempotency_key: str | None  # unique per tenant in the ledger
+    count_tokens: bool | None  # bound the prompt by the model's tokenizer where that is proven
     max_cost_usd: Money | None  # refuse above it; needed where no ceiling can be told
     priority: int | str | None  # "low", "normal", "high"
     retry: Retry | None
@@ -174,9 +176,11 @@ class Plan:
     __slots__ = (
         "account",
         "body",
+        "count_tokens",
         "fallbacks",
         "follow_in_doubt",
         "max_cost_nanousd",
+        "prepared",
         "retry",
         "submit",
         "targets",
@@ -184,9 +188,11 @@ class Plan:
 
     def __init__(self, submit: dict[str, Any], targets: Targets) -> None:
         self.submit = submit
+        self.prepared: _core.Prepared | None = None  # `submit` as the core takes it, once asked
         self.body: dict[str, Any] = {}
         self.fallbacks: tuple[str, ...] = ()
         self.follow_in_doubt = False
+        self.count_tokens = False
         self.max_cost_nanousd: int | None = None
         self.account: str | None = None
         self.retry: Retry | None = None
@@ -213,6 +219,7 @@ class Plan:
         plan.body = self.body.copy()
         plan.fallbacks = self.fallbacks
         plan.follow_in_doubt = self.follow_in_doubt
+        plan.count_tokens = self.count_tokens
         plan.max_cost_nanousd = self.max_cost_nanousd
         plan.account = self.account
         plan.retry = self.retry
@@ -240,6 +247,10 @@ class Plan:
             if not isinstance(value, bool):
                 raise InvalidType("fallback_in_doubt is True or False")
             self.follow_in_doubt = value
+        elif name == "count_tokens":
+            if not isinstance(value, bool):
+                raise InvalidType("count_tokens is True or False")
+            self.count_tokens = value
         elif name == "max_cost_usd":
             self.max_cost_nanousd = nanousd_of(value, "max_cost_usd")
         elif name == "account":

@@ -403,6 +403,14 @@ class ChatResult(CallResult):
         """Whether the maximum of output tokens cut the answer off."""
         return self._call.cut_by_max_output
 
+    @property
+    def cut_by_budget(self) -> bool:
+        """Whether a budget lowered the maximum of output tokens before the call was sent."""
+        return any(
+            model == self.model and call.error_kind == "budget_exceeded"
+            for model, call in self._before
+        )
+
 
 class RawResult(CallResult):
     """The answer of `gw.raw`."""
@@ -419,10 +427,13 @@ class Estimate(Frozen):
     """What a call would cost, in USD. Nothing was sent.
 
     `ceiling` is true: no settlement of this call can pass it. `expected` and `low` rest on the
-    stated guesses `expected_prompt_tokens` and `expected_output_tokens`.
+    stated guesses `expected_prompt_tokens` and `expected_output_tokens`. `units` are what it is
+    priced by beside tokens, at most, in the ordinary measure ("seconds": 12.5). `basis` says how
+    the prompt was counted: "bytes", or the name of a tokenizer's vocabulary.
     """
 
     __slots__ = (
+        "basis",
         "ceiling",
         "expected",
         "expected_output_tokens",
@@ -432,7 +443,10 @@ class Estimate(Frozen):
         "model",
         "price_version",
         "prompt_tokens_max",
+        "units",
     )
+    basis: str
+    units: Mapping[str, int | Decimal]
     model: str
     low: Decimal
     expected: Decimal

@@ -70,6 +70,10 @@ QuoteInput draw_call(Draw& draw, const PriceSheet& sheet) {
           .rows[static_cast<std::size_t>(draw.below(static_cast<std::int64_t>(sheet.rows.size())))];
   QuoteInput in;
   in.service_tier = draw.below(4) == 0 ? kEveryTier : std::string_view(row.service_tier);
+  in.plan = row.plan;
+  // Left open now and then: the provider chooses, and the ceiling has to hold for every choice.
+  if (draw.below(3) != 0) in.size = row.size;
+  if (draw.below(3) != 0) in.quality = row.quality;
   if (rate_of(row, Bucket::kInput) >= 0) {  // speech is sold by the character or second
     in.prompt_tokens_max = draw_prompt(draw, sheet);
     in.output_tokens_max = draw.pick({0, 1, 2, 5, draw.below(5000)});
@@ -132,7 +136,10 @@ TEST(Ceiling, IsNeverPassedByAUsageWithinItsBounds) {
         for (const PriceRow& row : sheet.rows) {
           const bool tier =
               in.service_tier == kEveryTier || same_tier(row.service_tier, in.service_tier);
-          if (!tier || row_at(sheet, at, prompt_tokens(usage), row.service_tier) != &row) continue;
+          const bool look = (in.size.empty() || row.size == in.size) &&
+                            (in.quality.empty() || row.quality == in.quality);
+          const Selector selector{row.service_tier, row.plan, row.size, row.quality};
+          if (!tier || !look || row_at(sheet, at, prompt_tokens(usage), selector) != &row) continue;
           const auto cost = price(row, usage);
           if (!cost.ok()) continue;  // a cache bucket that this row does not sell
           ASSERT_LE(*cost, q->ceiling) << row.version << " call " << call << " usage " << n;

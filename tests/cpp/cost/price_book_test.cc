@@ -9,6 +9,7 @@
 #include <limits>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace sluiceway::cost {
 namespace {
@@ -251,6 +252,92 @@ TEST(Book, RefusesWhatCannotBePriced) {
   EXPECT_TRUE(refused(sheet));
   EXPECT_FALSE(PriceBook::make({sheet_named("a", {"b"}), sheet_named("b")}, "v").ok());
   EXPECT_FALSE(PriceBook::make({sheet_named("a"), sheet_named("a")}, "v").ok());
+}
+
+TEST(Price, AMinuteIsSixtySecondsExactly) {
+  // gpt-realtime-whisper: $0.017 a minute is 17,000,000 nano-dollars over 60,000 thousandths of a
+  // second, which no whole rate per second can say.
+  PriceRow row = row_of({{Bucket::kSeconds, 17'000'000'000}});
+  row.rate_den[static_cast<std::size_t>(Bucket::kSeconds)] = 60;
+  EXPECT_EQ(cost_of(row, {{Bucket::kSeconds, 60'000}}), 17'000'000);
+  EXPECT_EQ(cost_of(row, {{Bucket::kSeconds, 3'600'000}}), 1'020'000'000);  // an hour, $1.02
+  EXPECT_EQ(cost_of(row, {{Bucket::kSeconds, 1}}), 283);                    // 283.33
+  EXPECT_EQ(cost_of(row, {{Bucket::kSeconds, 2}}), 567);                    // 566.67
+  EXPECT_EQ(line_ceiling(row, Bucket::kSeconds, 1), 284);
+  row.factor_num = 1;
+  row.factor_den = 2;
+  EXPECT_EQ(cost_of(row, {{Bucket::kSeconds, 60'000}}), 8'500'000);
+}
+
+TEST(Price, AFactorLeavesSearchesAndRequestsAlone) {
+  // claude-opus-4-5 in a batch: input $5 at half price, a search $10 a thousand as ever.
+  PriceRow row = row_of({{Bucket::kInput, 5 * kUsd},
+                         {Bucket::kSearches, 10'000 * kUsd},
+                         {Bucket::kRequests, 30'000 * kUsd}});
+  row.factor_num = 1;
+  row.factor_den = 2;
+  // 1,000 x 2,500 + 3 x 10,000,000 + 1 x 30,000,000
+  EXPECT_EQ(cost_of(row, {{Bucket::kInput, 1000}, {Bucket::kSearches, 3}, {Bucket::kRequests, 1}}),
+            62'500'000);
+}
+
+PriceSheet images() {
+  // dall-e-3: $0.04 and $0.08 an image, hd $0.08 and $0.12.
+  PriceSheet sheet{.provider = "openai", .model = "dall-e-3", .aliases = {}, .rows = {}};
+  const auto add = [&](std::string size, std::string quality, std::int64_t cents) {
+    PriceRow row = row_of({{Bucket::kImages, cents * 10'000 * kUsd}}, size + quality);
+    row.size = std::move(size);
+    row.quality = std::move(quality);
+    sheet.rows.push_back(std::move(row));
+  };
+  add("1024x1024", "standard", 4);
+  add("1792x1024", "standard", 8);
+  add("1024x1024", "hd", 8);
+  add("1792x1024", "hd", 12);
+  return sheet;
+}
+
+TEST(RowAt, SizeAndQualityChooseARow) {
+  const PriceSheet sheet = images();
+  const auto* row = row_at(sheet, 0, 0, Selector{.size = "1792x1024", .quality = "hd"});
+  ASSERT_NE(row, nullptr);
+  EXPECT_EQ(cost_of(*row, {{Bucket::kImages, 2}}), 240'000'000);  // 2 x $0.12
+  EXPECT_EQ(row_at(sheet, 0, 0, Selector{.size = "512x512", .quality = "hd"}), nullptr);
+  EXPECT_EQ(row_at(sheet, 0, 0, Selector{.size = "1024x1024"}), nullptr);  // which quality?
+  EXPECT_EQ(row_at(sheet, 0, 0, ""), nullptr);
+}
+
+TEST(RowAt, RowsWithoutASizePriceEverySize) {
+  PriceSheet sheet{.provider = "p", .model = "m", .aliases = {}, .rows = {}};
+  sheet.rows.push_back(row_of({{Bucket::kImageOutput, 30 * kUsd}}));
+  EXPECT_NE(row_at(sheet, 0, 0, Selector{.size = "3840x2160", .quality = "max"}), nullptr);
+  EXPECT_NE(row_at(sheet, 0, 0, ""), nullptr);
+}
+
+TEST(RowAt, APlanIsAnotherPriceList) {
+  PriceSheet sheet{.provider = "p", .model = "m", .aliases = {}, .rows = {}};
+  sheet.rows.push_back(row_of({{Bucket::kCharacters, 100 * kUsd}}, "payg"));
+  sheet.rows.push_back(row_of({{Bucket::kCharacters, 60 * kUsd}}, "scale"));
+  sheet.rows[1].plan = "scale";
+  EXPECT_EQ(row_at(sheet, 0, 0, "")->version, "payg");
+  EXPECT_EQ(row_at(sheet, 0, 0, Selector{.plan = "scale"})->version, "scale");
+  EXPECT_EQ(row_at(sheet, 0, 0, Selector{.plan = "none such"}), nullptr);
+}
+
+TEST(Book, RefusesRatesOverNothingAndTokenRatesThatAreNotWhole) {
+  const auto with = [](Bucket bucket, std::int32_t den) {
+    PriceSheet sheet{.provider = "p", .model = "m", .aliases = {}, .rows = {}};
+    sheet.rows.push_back(row_of({{bucket, kUsd}}));
+    sheet.rows[0].rate_den[static_cast<std::size_t>(bucket)] = den;
+    std::vector<PriceSheet> sheets;
+    sheets.push_back(std::move(sheet));
+    return PriceBook::make(std::move(sheets), "v").ok();
+  };
+  EXPECT_TRUE(with(Bucket::kSeconds, 60));
+  EXPECT_TRUE(with(Bucket::kInput, 1));
+  EXPECT_FALSE(with(Bucket::kSeconds, 0));
+  EXPECT_FALSE(with(Bucket::kSeconds, 86'401));
+  EXPECT_FALSE(with(Bucket::kInput, 60));
 }
 
 }  // namespace

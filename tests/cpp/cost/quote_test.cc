@@ -253,5 +253,49 @@ TEST(Quote, BadInputAndOverflow) {
   EXPECT_TRUE(quote(deepseek(), in).ok());
 }
 
+TEST(Quote, ASizeLeftOpenCostsTheDearest) {
+  // dall-e-3: $0.04 an image; 1792x1024 $0.08.
+  PriceSheet sheet{.provider = "openai", .model = "dall-e-3", .aliases = {}, .rows = {}};
+  for (const auto& [size, cents] : {std::pair{"1024x1024", 4}, std::pair{"1792x1024", 8}}) {
+    PriceRow row;
+    row.version = size;
+    row.size = size;
+    row.rate[static_cast<std::size_t>(Bucket::kImages)] = cents * 10'000'000'000'000;
+    sheet.rows.push_back(row);
+  }
+  QuoteInput in;
+  in.other_units_max[static_cast<std::size_t>(Bucket::kImages)] = 3;
+  in.size = "1024x1024";
+  ASSERT_TRUE(quote(sheet, in).ok());
+  EXPECT_EQ(quote(sheet, in)->ceiling, 120'000'000);
+  in.size = "auto";
+  EXPECT_EQ(quote(sheet, in)->ceiling, 240'000'000);
+  EXPECT_EQ(quote(sheet, in)->low, 120'000'000);
+  in.size = "";
+  EXPECT_EQ(quote(sheet, in)->row_version, "1792x1024");
+  in.size = "512x512";
+  EXPECT_FALSE(quote(sheet, in).ok());
+  in.size = "";
+  in.plan = "team";
+  const auto refused = quote(sheet, in);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(std::string(to_std(refused.status().message())).find("plan 'team'"), std::string::npos);
+}
+
+TEST(Quote, SearchesAreNotDiscountedWithTheTier) {
+  PriceSheet sheet{.provider = "anthropic", .model = "m", .aliases = {}, .rows = {}};
+  PriceRow row;
+  row.version = "batch";
+  row.service_tier = "batch";
+  row.factor_den = 2;
+  row.rate[static_cast<std::size_t>(Bucket::kSearches)] = 10'000'000'000'000;  // $10 a thousand
+  sheet.rows.push_back(row);
+  QuoteInput in;
+  in.service_tier = "batch";
+  in.other_units_max[static_cast<std::size_t>(Bucket::kSearches)] = 5;
+  ASSERT_TRUE(quote(sheet, in).ok());
+  EXPECT_EQ(quote(sheet, in)->ceiling, 50'000'000);  // 5 x $0.01
+}
+
 }  // namespace
 }  // namespace sluiceway::cost

@@ -70,6 +70,67 @@ TEST(Budget, WaitingEndsWhereSettledMoneyAloneFillsTheScope) {
   }
 }
 
+TEST(Budget, WaitingIsForTheNextWindowWhereThatIsInTime) {
+  SimEngine sim(always_ok());
+  const auto hour = *sim.engine->ledger().open_scope(
+      {.kind = "user", .key = "7", .limit = 1'100'000, .period = Period::kHour});
+  sim.clock().advance(3'590 * kSecond);  // ten seconds before 01:00
+  const auto call = [&](std::int64_t timeout_ns) {
+    auto request = sim.request(1'000'000);
+    request.scopes = {hour};
+    request.on_exceed = OnExceed::kWait;
+    request.deadline_ns = sim.clock().monotonic_ns() + timeout_ns;
+    const auto submitted = sim.submit(std::move(request));
+    sim.run();
+    return submitted->ending().kind;
+  };
+  EXPECT_EQ(call(5 * kSecond), ErrorKind::kNone);            // 120,000 of 1,100,000 are spent
+  EXPECT_EQ(call(5 * kSecond), ErrorKind::kBudgetExceeded);  // the hour ends later than that
+  const std::int64_t before_ns = sim.clock().wall_ns();
+  EXPECT_EQ(call(30 * kSecond), ErrorKind::kNone);
+  EXPECT_GE(sim.clock().wall_ns(), kWall + 3'600 * kSecond);
+  EXPECT_LT(sim.clock().wall_ns() - before_ns, 11 * kSecond);
+}
+
+TEST(Budget, WaitingIsForTheSlotsOfARollingWindowToPass) {
+  SimEngine sim(always_ok());
+  const auto minute = *sim.engine->ledger().open_scope(
+      {.kind = "user", .key = "7", .limit = 1'100'000, .rolling_ns = 60 * kSecond});
+  std::vector<std::shared_ptr<Call>> calls;
+  for (int i = 0; i < 2; ++i) {
+    auto request = sim.request(1'000'000);
+    request.scopes = {minute};
+    request.on_exceed = OnExceed::kWait;
+    request.deadline_ns = sim.clock().monotonic_ns() + 120 * kSecond;
+    calls.push_back(sim.submit(std::move(request)));
+    sim.run(5 * kSecond);
+  }
+  EXPECT_EQ(calls[0]->ending().kind, ErrorKind::kNone);
+  EXPECT_FALSE(calls[1]->done());
+  sim.run(60 * kSecond);  // the first call's slot is outside after 61 seconds at most
+  EXPECT_EQ(calls[1]->ending().kind, ErrorKind::kNone);
+}
+
+TEST(Budget, OnlyTheNamedScopesAreWaitedFor) {
+  SimEngine sim(always_ok());
+  const auto patient = sim.scope("patient", 1'500'000);
+  const auto strict = sim.scope("strict", 1'500'000);
+  for (const std::uint32_t waiting : {0b01u, 0b10u}) {
+    std::vector<std::shared_ptr<Call>> calls;
+    for (int i = 0; i < 2; ++i) {
+      auto request = sim.request(1'000'000);
+      request.scopes = {strict, patient};  // strict refuses first
+      request.on_exceed = OnExceed::kWait;
+      request.waiting_scopes = waiting;
+      calls.push_back(sim.submit(std::move(request)));
+    }
+    sim.run();
+    EXPECT_EQ(calls[0]->ending().kind, ErrorKind::kNone);
+    EXPECT_EQ(calls[1]->ending().kind,
+              waiting == 0b01u ? ErrorKind::kNone : ErrorKind::kBudgetExceeded);
+  }
+}
+
 TEST(Budget, AnOverrunIsRecordedInFullAndBlocksTheScope) {
   SimEngine sim([](const Request&, const FakeStart&) { return answers(200, chat_body(100, 600)); });
   const auto scope = sim.scope("1", 10'000'000);
@@ -212,6 +273,54 @@ TEST(Flight, TheTransferOutlivesItsPayerAndEndsWithItsLastWaiter) {
   sim.run(10 * kMs);
   EXPECT_TRUE(c->done() && d->done());
   EXPECT_EQ(sim.wire->stats().transfers_cancelled, 1u);
+}
+
+TEST(Flight, AClosingEngineTellsThoseWhosePayerHasLeft) {
+  SimEngine sim(always_ok());
+  limits::LimitGroupConfig config;
+  config.set_limit(limits::Dimension::kRequests, 60, 60 * kSecond, 1);
+  auto group = std::make_shared<Group>();
+  group->limits = std::make_shared<limits::LimitGroup>(config);
+  sim.route().group = group;
+  const auto first = sim.submit();  // takes the one permit: the flight waits for the next
+  const auto payer = sim.submit(cached(sim));
+  const auto joiner = sim.submit(cached(sim));
+  sim.run(kMs);
+  sim.engine->cancel(*payer);
+  sim.run(kMs);
+  EXPECT_TRUE(payer->done());
+  EXPECT_FALSE(joiner->done());
+  sim.engine->close(0);
+  EXPECT_TRUE(first->done());
+  EXPECT_TRUE(joiner->done());
+  EXPECT_EQ(joiner->ending().outcome, Outcome::kNeverSent);
+}
+
+TEST(Flight, APayerThatLeavesBeforeTheWireTakesItsReservationAlong) {
+  SimEngine sim(always_ok());
+  limits::LimitGroupConfig config;
+  config.set_limit(limits::Dimension::kRequests, 60, 60 * kSecond, 1);
+  auto group = std::make_shared<Group>();
+  group->limits = std::make_shared<limits::LimitGroup>(config);
+  sim.route().group = group;
+  const auto first = sim.submit();  // takes the one permit: the flight waits for the next
+  const auto payers = sim.scope("payer", 10'000'000), joiners = sim.scope("joiner", 10'000'000);
+  auto asked = cached(sim);
+  asked.scopes = {payers};
+  const auto payer = sim.submit(std::move(asked));
+  asked = cached(sim);
+  asked.scopes = {joiners};
+  const auto joiner = sim.submit(std::move(asked));
+  sim.run(kMs);
+  sim.engine->cancel(*payer);
+  sim.run();
+  EXPECT_EQ(payer->ending().kind, ErrorKind::kCancelled);
+  EXPECT_EQ(payer->ending().outcome, Outcome::kNeverSent);
+  EXPECT_EQ(joiner->ending().kind, ErrorKind::kNone);
+  EXPECT_EQ(joiner->ending().cost, 120'000);
+  EXPECT_EQ(sim.balance(*payers).settled, 0);
+  EXPECT_EQ(sim.balance(*joiners).settled, 120'000);
+  sim.expect_books_agree();
 }
 
 TEST(Flight, ThePayersOwnErrorPromotesTheNext) {

@@ -143,8 +143,11 @@ TEST(WireOutcomes, AnAnswerWithoutUsageKeepsItsMoneyInDoubt) {
     return answers(200, R"({"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]})");
   });
   EXPECT_EQ(once.call->ending().kind, ErrorKind::kNone);
-  EXPECT_EQ(once.call->ending().cost, -1);
+  // For people: one token of 1,000 for the body "{}", one of 2,000 for the text "x".
+  EXPECT_EQ(once.call->ending().cost, 3'000);
+  EXPECT_EQ(once.call->ending().cost_source, CostSource::kEstimated);
   EXPECT_EQ(once.sim.balance(*once.scope).in_doubt, 1'000'000);
+  EXPECT_EQ(once.sim.balance(*once.scope).settled, 0);
 }
 
 TEST(WireOutcomes, ABadRequestVoidsAndIsNotSentAgain) {

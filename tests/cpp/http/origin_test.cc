@@ -10,6 +10,13 @@
 namespace sluiceway::http {
 namespace {
 
+Poller::Entry entry_in(Poller::Entry::State state, int streams = 0) {
+  Poller::Entry entry;
+  entry.state = state;
+  entry.streams = streams;
+  return entry;
+}
+
 using State = Poller::Entry::State;
 
 struct Bench {
@@ -30,7 +37,7 @@ struct Bench {
   }
   void hear(Transfer& transfer) {
     connect(transfer);
-    origin.socket_ready();
+    origin.socket_ready(0);
   }
   std::vector<Origin*> freed;
   Poller poller;
@@ -51,7 +58,7 @@ TEST(Origin, Http1SpreadsOverShardsAndPrefersIdleConnections) {
   bench.origin.removed(bench.transfers[2]);
   EXPECT_TRUE(bench.origin.may_start());
   EXPECT_EQ(bench.origin.pick_shard(), 1);  // where a connection is idle
-  bench.origin.socket_closed(1, State::kReady);
+  bench.origin.socket_closed(1, entry_in(State::kReady));
   EXPECT_EQ(bench.origin.pick_shard(), 1);  // where there is room
 }
 
@@ -62,7 +69,7 @@ TEST(Origin, Http2OpensOneConnectionAtATime) {
   EXPECT_FALSE(bench.origin.may_start());  // its handshake is under way
   bench.connect(first);
   EXPECT_FALSE(bench.origin.may_start());  // the server's settings are not known
-  bench.origin.socket_ready();
+  bench.origin.socket_ready(0);
   for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(bench.origin.may_start());
     bench.origin.connected(bench.add());
@@ -86,7 +93,7 @@ TEST(Origin, AFailedHandshakeLetsTheNextOneTry) {
   Transfer& first = bench.add();
   bench.origin.socket_opened(first, 5);
   EXPECT_FALSE(bench.origin.may_start());
-  bench.origin.socket_closed(5, State::kConnecting);
+  bench.origin.socket_closed(5, entry_in(State::kConnecting));
   bench.origin.removed(first);
   EXPECT_TRUE(bench.origin.may_start());
   EXPECT_TRUE(bench.origin.unused());
@@ -101,7 +108,7 @@ TEST(Origin, TwoOnOneConnectionMeansHttp2) {
   bench.origin.connected(bench.add());  // no socket was opened for it
   EXPECT_EQ(bench.origin.protocol(), Origin::Protocol::kHttp2);
   EXPECT_FALSE(bench.origin.may_start());
-  bench.origin.socket_ready();
+  bench.origin.socket_ready(0);
   EXPECT_TRUE(bench.origin.may_start());
 }
 
@@ -119,13 +126,45 @@ TEST(Origin, ASecondSocketMeansHttp1AndAnAnswerIsFinal) {
   EXPECT_EQ(bench.origin.protocol(), Origin::Protocol::kHttp2);
 }
 
+// Two connections of three streams; one stops taking any (GOAWAY), which shows when a transfer that
+// should have found a place has to open a connection.
+TEST(Origin, AConnectionThatTakesNoMoreIsNotCountedOn) {
+  Bench bench(Origin::Protocol::kHttp2, {4, 3, 3, 8, 2});
+  Transfer& first = bench.add();
+  bench.connect(first);
+  bench.origin.socket_ready(3);
+  Transfer& second = bench.add();
+  EXPECT_FALSE(second.expects_connection);
+  bench.connect(second);  // a connection of its own, against all expectation
+  bench.origin.socket_ready(3);
+  Transfer& third = bench.add();  // one connection of three is what is left
+  EXPECT_FALSE(third.expects_connection);
+  EXPECT_TRUE(bench.origin.may_start());
+  Transfer& fourth = bench.add();
+  EXPECT_TRUE(fourth.expects_connection);
+  bench.origin.removed(fourth);
+  bench.origin.socket_closed(5, entry_in(State::kReady, 3));  // the old one is gone
+  Transfer& fifth = bench.add();
+  EXPECT_TRUE(fifth.expects_connection);  // three of three are taken
+}
+
+TEST(Origin, Http2ConnectionsHaveAMaximum) {
+  Bench bench(Origin::Protocol::kHttp2, {4, 2, 1, 8, 2});
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(bench.origin.may_start());
+    bench.connect(bench.add());
+    bench.origin.socket_ready(100);  // more than we ever put on one
+  }
+  EXPECT_FALSE(bench.origin.may_start());
+}
+
 TEST(Origin, IsListedOnceWhenAPlaceIsFree) {
   Bench bench(Origin::Protocol::kHttp1, {1, 1, 1, 1, 1});
   Transfer& first = bench.add();
   bench.connect(first);
   bench.origin.waiting.push_back({});
   bench.origin.removed(first);
-  bench.origin.socket_closed(0, State::kConnected);
+  bench.origin.socket_closed(0, entry_in(State::kConnected));
   EXPECT_EQ(bench.freed.size(), 1u);
   EXPECT_TRUE(bench.origin.listed);
 }

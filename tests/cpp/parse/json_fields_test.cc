@@ -300,6 +300,12 @@ TEST(NanoDecimal, ExactFromTheText) {
   EXPECT_EQ(parse_nano_decimal("1"), 1'000'000'000);
   EXPECT_EQ(parse_nano_decimal("0.0375"), 37'500'000);
   EXPECT_EQ(parse_nano_decimal("0.000000001"), 1);
+  // Other units: ticks of 10^-10 dollars, and thousandths of a second.
+  EXPECT_EQ(parse_nano_decimal("10959000", -10), 1'095'900);
+  EXPECT_EQ(parse_nano_decimal("15", -10), 2);
+  EXPECT_EQ(parse_nano_decimal("25", -10), 2);
+  EXPECT_EQ(parse_nano_decimal("92233720368547758070", -10), INT64_MAX);
+  EXPECT_EQ(parse_nano_decimal("12.5", -6), 12'500);
   EXPECT_EQ(parse_nano_decimal("-12.345678901"), -12'345'678'901);
   EXPECT_EQ(parse_nano_decimal("1.5e-3"), 1'500'000);
   EXPECT_EQ(parse_nano_decimal("12E+1"), 120'000'000'000);

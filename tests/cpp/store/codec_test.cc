@@ -11,15 +11,39 @@ namespace {
 
 TEST(Codec, Balances) {
   std::string blob;
-  const std::int64_t ids[] = {1, 127, 128, 300};
-  encode_balances(ids, blob);
-  // 300 = 0b10_0101100: AC 02 (the example of the Protocol Buffers documentation).
-  EXPECT_EQ(blob, std::string("\x01\x7f\x80\x01\xac\x02", 6));
-  std::vector<std::int64_t> back;
+  const BalanceRef refs[] = {{1}, {127}, {128, 300}, {300}};
+  encode_balances(refs, blob);
+  // 300 = 0b10_0101100: AC 02 (the example of the Protocol Buffers documentation). A slot is a
+  // zero, its anchor 128 (80 01) and its number.
+  EXPECT_EQ(blob, std::string("\x01\x7f\x00\x80\x01\xac\x02\xac\x02", 9));
+  std::vector<BalanceRef> back;
   ASSERT_TRUE(decode_balances(blob, back));
-  EXPECT_EQ(back, std::vector<std::int64_t>(ids, ids + 4));
+  EXPECT_EQ(back, std::vector<BalanceRef>(refs, refs + 4));
   EXPECT_FALSE(decode_balances("\x80", back));
   EXPECT_FALSE(decode_balances(std::string(11, '\xff'), back));
+  EXPECT_FALSE(decode_balances(std::string("\x00\x01", 2), back));      // no slot
+  EXPECT_FALSE(decode_balances(std::string("\x00\x00\x01", 3), back));  // no anchor
+}
+
+TEST(Codec, RowsOfACommit) {
+  std::string blob;
+  encode_entry_ref({{0x0102, 0x03}, 0, 0, 202611}, 202611, blob);
+  encode_entry_ref({{0x0102, 0x03}, 2, 1, 202610}, 202611, blob);
+  // Attempt 2, kind 1, another month: 2 << 5 | 1 << 1 | 1 = 67 = 0x43; 202610 is 0x31772, in sevens
+  // 1100 0101110 1110010 from below: F2 AE 0C.
+  const std::string id("\0\0\0\0\0\0\1\2\0\0\0\0\0\0\0\3", 16);
+  EXPECT_EQ(blob, id + std::string("\0", 1) + id + "\x43\xf2\xae\x0c");
+  std::vector<EntryRef> back;
+  ASSERT_TRUE(decode_entry_refs(blob, 202611, back));
+  ASSERT_EQ(back.size(), 2u);
+  EXPECT_EQ(back[0].segment, 202611);
+  EXPECT_EQ(back[1].segment, 202610);
+  EXPECT_EQ(back[1].attempt, 2);
+  EXPECT_EQ(back[1].kind, 1);
+  EXPECT_EQ(back[1].call_id, (Id{0x0102, 0x03}));
+  for (const std::size_t cut : {1u, 16u, 20u, 33u, 36u}) {
+    EXPECT_FALSE(decode_entry_refs(std::string_view(blob).substr(0, cut), 202611, back)) << cut;
+  }
 }
 
 TEST(Codec, Usage) {

@@ -130,5 +130,51 @@ TEST(Fork, AParentThatDiesDoesNotTakeTheChildsFileAway) {
   expect_books_match(path, *bill, 1'000'000'000);
 }
 
+int in_unannounced_child(Ledger& inherited, const Scope& scope, const std::string& path) {
+  if (inherited.flush(kSecond).code() != absl::StatusCode::kFailedPrecondition) return 21;
+  if (inherited.open_scope({.kind = "video", .key = "1"}).status().code() !=
+      absl::StatusCode::kFailedPrecondition) {
+    return 22;
+  }
+  if (inherited.balance(scope).status().code() != absl::StatusCode::kFailedPrecondition) return 23;
+  if (inherited.verify().status().code() != absl::StatusCode::kFailedPrecondition) return 24;
+  inherited.reserve(call(7, 1, nullptr));  // nobody takes it, and nobody is hurt
+  KeepingSink sink;
+  if (open_ledger({.path = path, .durability = Durability::kProcess, .admit = &plain_admit}, &sink)
+          .status()
+          .code() != absl::StatusCode::kFailedPrecondition) {
+    return 25;
+  }
+  inherited.close();
+  return 0;
+}
+
+TEST(Fork, OneWithoutTheHooksIsFound) {
+  ScratchDirectory directory;
+  KeepingSink sink;
+  auto ledger = open_ledger(
+      {.path = directory.file(), .durability = Durability::kProcess, .admit = &plain_admit}, &sink);
+  ASSERT_TRUE(ledger.ok()) << ledger.status();
+  auto scope = (*ledger)->open_scope({.kind = "video", .key = "1", .limit = 100'000});
+  (*ledger)->reserve(call(1, 0, *scope));
+  ASSERT_EQ(sink.wait(1).kind, Verdict::kAdmitted);
+  ASSERT_TRUE((*ledger)->verify().ok());
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    const int code = in_unannounced_child(**ledger, **scope, directory.file());
+    ledger->reset();  // the last handle: must not wait for a thread that is not here
+    ::_exit(code);
+  }
+  const int status = wait_for(pid);
+  EXPECT_TRUE(WIFEXITED(status)) << status;
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  // The parent works on, its locks and its books intact.
+  (*ledger)->finish({.call_id = make_id(1), .kind = EntryKind::kSettle, .amount = 60});
+  ASSERT_TRUE((*ledger)->flush(60 * kSecond).ok());
+  EXPECT_EQ((*ledger)->balance(**scope)->settled, 60);
+  EXPECT_TRUE((*ledger)->verify()->ok());
+  (*ledger)->close();
+}
+
 }  // namespace
 }  // namespace sluiceway::store

@@ -61,8 +61,8 @@ def test_prices_show_rates_and_dates(command: Command) -> None:
     status, out, _ = command("prices", "show", "deepseek-flash")
     assert status == 0
     # The page of 2026-11-15: 0.15 and 0.60 off-peak, 0.30 and 1.20 at peak.
-    assert re.search(r"deepseek/deepseek-flash .*off-peak .*input 0\.15 .*output 0\.6 ", out)
-    assert re.search(r"deepseek/deepseek-flash .* peak .*input 0\.3 .*output 1\.2 ", out)
+    assert re.search(r"deepseek/deepseek-flash .*off-peak .*input 0\.15, .*output 0\.60 ", out)
+    assert re.search(r"deepseek/deepseek-flash .* peak .*input 0\.30, .*output 1\.20 ", out)
     assert "2026-11-15" in out
     status, out, _ = command("prices", "show", "--json", "deepseek-flash")
     assert [sheet["model"] for sheet in json.loads(out)] == ["deepseek-flash"]

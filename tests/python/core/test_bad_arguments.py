@@ -59,7 +59,7 @@ SUBMIT: list[tuple[str, object]] = [
     ("scopes", 7),
     ("scopes", ["job:1"]),
     ("scopes", [None]),
-    ("on_exceed", 1),
+    ("on_exceed", 1.5),
     ("tenant", 7),
     ("tenant", "\ud800"),
     ("intent_id", "not-an-id"),

@@ -78,6 +78,8 @@ CASES = [
     Case("no_money", "fault=status flavour=insufficient_quota", 0, status=429),
     Case("no_money", "fault=status flavour=spend_limit", 0, status=429),
     error("overloaded", 503, 0),
+    Case("stream_refused", "fault=refused_stream", 0, H2, status=0),
+    Case("stream_refused", "fault=goaway", 0, H2, status=0),
     error("timeout_refused", 408, 0),
     error("too_early", 425, 0),
     error("authentication", 401, 0),
@@ -216,19 +218,37 @@ def test_the_table_is_safe() -> None:
 def test_what_h2_says_was_not_processed_is_never_executed_and_never_lost(
     fault: str, bench: Bench
 ) -> None:
-    # RFC 9113, 8.7: such a request may be sent again. Whether libcurl tells it from a broken
-    # stream decides between a second attempt and doubt; both keep the rules.
+    # RFC 9113, 8.7: such a request may be sent again. On a new connection libcurl tells it from a
+    # broken stream, on an old one only after it was told to look (src/cpp/http/curl_watch.h).
     bench.simulator.script([{"match": {"nth": 1}, "action": {"fault": fault}}])
     call = bench.run(bench.route("h2-tls"))
-    assert bench.executions(call) <= 1
+    assert (call.ok, bench.executions(call)) == (True, 1)
+    assert [attempt["failure"] for attempt in call.attempts] == ["stream_refused", "none"]
+    assert bench.kinds(call) == ["reserve", "settle"]
     bench.check_money()
-    if call.ok:
-        assert bench.executions(call) == 1
-        assert bench.kinds(call) == ["reserve", "settle"]
-    else:
-        assert (call.outcome, bench.executions(call)) == ("in_doubt", 0)
-        assert call.held_nanousd == call.ceiling_nanousd
-        assert bench.kinds(call) == ["reserve", "in_doubt"]
+
+
+def test_a_refusal_on_an_old_connection_is_in_doubt_until_one_was_met(bench: Bench) -> None:
+    route = bench.route("h2-tls")
+    bench.simulator.script([{"match": {"nth": [2, 3]}, "action": {"fault": "refused_stream"}}])
+    assert bench.run(route).ok
+    doubted = bench.run(route)
+    assert [attempt["failure"] for attempt in doubted.attempts] == ["broken"]
+    assert (doubted.outcome, bench.executions(doubted)) == ("in_doubt", 0)
+    assert bench.kinds(doubted) == ["reserve", "in_doubt"]
+    proven = bench.run(route)
+    assert [attempt["failure"] for attempt in proven.attempts] == ["stream_refused", "none"]
+    bench.check_money()
+
+
+def test_what_lies_above_a_goaway_is_sent_again_on_old_connections_too(bench: Bench) -> None:
+    route = bench.route("h2-tls")
+    bench.simulator.script([{"match": {"nth": 3}, "action": {"fault": "goaway"}}])
+    calls = [bench.run(route) for _ in range(4)]
+    failures = [[attempt["failure"] for attempt in call.attempts] for call in calls]
+    assert failures == [["none"], ["none"], ["stream_refused", "none"], ["none"]]
+    assert [bench.executions(call) for call in calls] == [1, 1, 1, 1]
+    bench.check_money()
 
 
 def test_nobody_listens(bench: Bench, make_engine: MakeEngine) -> None:

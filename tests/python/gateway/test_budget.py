@@ -19,7 +19,7 @@ from sluiceway import (
     InDoubt,
     InvalidRequest,
     InvalidType,
-    _budget,
+    _frames,
 )
 from sluiceway.simulator import Simulator
 
@@ -140,38 +140,6 @@ def test_a_period_refuses_calls_outside_of_every_budget(make_gateway: object) ->
     )
     with pytest.raises(BudgetExceeded, match="day"):
         gw.chat(MODEL, PROMPT)
-
-
-@pytest.mark.parametrize(
-    ("used", "status"),
-    [
-        ("0.00", "excellent"),
-        ("0.99", "excellent"),
-        ("1.00", "good"),
-        ("2.00", "warning"),
-        ("2.50", "critical"),
-        ("2.99", "critical"),
-        ("3.00", "exceeded"),
-    ],
-)
-def test_the_status_follows_the_templates_warnings(
-    make_gateway: object, monkeypatch: pytest.MonkeyPatch, used: str, status: str
-) -> None:
-    gw: Gateway = make_gateway(  # type: ignore[operator]
-        budgets={"video": {"limit": "3.00", "warn": ["2.00", "2.50"]}}
-    )
-    b = gw.budget("video:1")
-
-    class Full:
-        name = "video:1"
-
-        def balance(self) -> dict[str, object]:
-            nanousd = int(Decimal(used) * 10**9)
-            held = {"held": 0, "in_doubt": nanousd, "blocked": False}
-            return {"limit": 3 * 10**9, "settled": 0, **held}
-
-    monkeypatch.setattr(b, "scope", Full())
-    assert b.status == status
 
 
 def test_a_fallback_for_the_poor(make_gateway: object, sim: Simulator) -> None:
@@ -318,7 +286,7 @@ def test_another_process_limit_is_noticed(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICEWAY_LEDGER", str(tmp_path / "books.db"))
-    monkeypatch.setattr(_budget, "SCOPE_KNOWN_S", 0.0)
+    monkeypatch.setattr(_frames, "SCOPE_KNOWN_S", 0.0)
     with Gateway.from_env() as one, Gateway.from_env() as other:
         one.budget("video:1", usd="1.00")
         other.budget("video:1", usd="2.00", replace=True)

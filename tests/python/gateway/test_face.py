@@ -59,7 +59,7 @@ def test_the_twins_have_the_same_names() -> None:
 
 
 def test_every_option_is_read_somewhere() -> None:
-    rest = {"fallbacks", "fallback_in_doubt", "max_cost_usd", "account", "retry"}
+    rest = {"fallbacks", "fallback_in_doubt", "max_cost_usd", "account", "retry", "count_tokens"}
     assert set(ChatOptions.__annotations__) == _BODY | set(_SUBMIT) | rest == _ALL
 
 

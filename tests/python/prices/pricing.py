@@ -55,24 +55,52 @@ def holds(row: Row, when: str) -> bool:
     return bool(inside != row["windows_inverted"])
 
 
-def rows_at(sheet: dict[str, Any], when: str, prompt: int = 1, tier: str = "") -> list[Row]:
+def rows_at(
+    sheet: dict[str, Any],
+    when: str,
+    prompt: int = 1,
+    tier: str = "",
+    plan: str = "",
+    size: str = "",
+    quality: str = "",
+) -> list[Row]:
     """Every row that prices such a request: a sound sheet has exactly one."""
     return [
         row
         for row in sheet["rows"]
-        if row["service_tier"] == tier
+        if (row["service_tier"], row["plan"]) == (tier, plan)
+        and row["size"] in ("", size)
+        and row["quality"] in ("", quality)
         and row["prompt_from"] <= prompt < row["prompt_to"]
         and holds(row, when)
     ]
 
 
-def usd(provider: str, model: str, when: str, tier: str = "", **units: int) -> Fraction:
-    """The exact cost in dollars of so many units of each bucket."""
+def cost_by(row: Row, units: dict[str, int]) -> Fraction:
+    """The exact dollars of so many units of each bucket by one row."""
+    total = Fraction(0)
+    for bucket, count in units.items():
+        if count == 0 and bucket not in row["rates"]:
+            continue
+        line = Fraction(row["rates"][bucket], row["rate_dens"].get(bucket, 1)) * count
+        # Searches and requests are billed beside the model: no tier's factor changes them.
+        total += line if bucket in ("searches", "requests") else line * Fraction(*row["factor"])
+    return total / 10**15
+
+
+def usd(
+    provider: str,
+    model: str,
+    when: str,
+    tier: str = "",
+    *,
+    size: str = "",
+    quality: str = "",
+    **units: int,
+) -> Fraction:
+    """The exact cost in dollars of so many units of each bucket, pay as you go."""
     sheet = sheet_of(provider, model)
     assert sheet is not None, model
     prompt = sum(units.get(bucket, 0) for bucket in PROMPT)
-    (row,) = rows_at(sheet, when, prompt, tier)
-    total = sum(
-        (Fraction(row["rates"][bucket]) * count for bucket, count in units.items()), Fraction(0)
-    )
-    return total * Fraction(*row["factor"]) / 10**15
+    (row,) = rows_at(sheet, when, prompt, tier, "", size, quality)
+    return cost_by(row, units)

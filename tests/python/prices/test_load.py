@@ -57,6 +57,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 def test_plain_row(tmp_path: Path) -> None:
     (sheet,) = load(tmp_path, MODEL + 'aliases = ["m-2026"]\n' + ROW + PRICE)
     assert (sheet["provider"], sheet["model"], sheet["aliases"]) == ("p", "m", ["m-2026"])
+    assert sheet["kind"] == "chat"
     assert sheet["rows"] == [
         {
             "version": "p/m@2026-11-22",
@@ -68,8 +69,12 @@ def test_plain_row(tmp_path: Path) -> None:
             "prompt_from": 0,
             "prompt_to": INT64_MAX,
             "rates": {"input": 2_000_000_000, "output": 10_000_000_000},
+            "rate_dens": {},
             "factor": (1, 1),
             "service_tier": "",
+            "plan": "",
+            "size": "",
+            "quality": "",
             "source": "s",
             "checked": "2026-11-22",
             "note": "",
@@ -111,6 +116,78 @@ def test_tariff_and_tier_are_written_out(tmp_path: Path) -> None:
 def test_times_with_offsets(tmp_path: Path) -> None:
     (sheet,) = load(tmp_path, MODEL + ROW + "from = 2026-08-17T00:00:00+08:00\n" + PRICE)
     assert sheet["rows"][0]["effective_from_ns"] == 1786896000 * 10**9  # 2026-08-16T16:00:00Z
+
+
+def test_a_minute_is_sixty_seconds_exactly(tmp_path: Path) -> None:
+    """$0.017 a minute is no whole rate per second; $0.006 a minute is $0.0001 a second."""
+    per_minute = ROW + 'usd_per_minute = { seconds = "%s" }\n'
+    (sheet,) = load(tmp_path, MODEL + per_minute % "0.017")
+    assert sheet["rows"][0]["rates"] == {"seconds": 850_000_000}
+    assert sheet["rows"][0]["rate_dens"] == {"seconds": 3}
+    (sheet,) = load(tmp_path, MODEL + per_minute % "0.006")
+    assert sheet["rows"][0]["rates"] == {"seconds": 100_000_000}
+    assert sheet["rows"][0]["rate_dens"] == {}
+    (sheet,) = load(tmp_path, MODEL + ROW + 'usd_per_hour = { seconds = "0.36" }\n')
+    assert sheet["rows"][0]["rates"] == {"seconds": 100_000_000}
+    words = refusal(tmp_path, MODEL + ROW + 'usd_per_minute = { input = "1" }\n')
+    assert "unknown key 'input'; the nearest known one is 'seconds'" in words
+
+
+def test_sizes_and_qualities_are_rows_of_their_own(tmp_path: Path) -> None:
+    image = 'usd_per_unit = { images = "0.08" }\n'
+    text = MODEL + 'kind = "image"\n' + ROW + 'size = ["1x2", "2x1"]\nquality = "hd"\n' + image
+    (sheet,) = load(tmp_path, text)
+    assert sheet["kind"] == "image"
+    assert [(r["version"], r["size"], r["quality"]) for r in sheet["rows"]] == [
+        ("p/m@2026-11-22/1x2/hd", "1x2", "hd"),
+        ("p/m@2026-11-22/2x1/hd", "2x1", "hd"),
+    ]
+    again = ROW + 'size = "1x2"\nquality = "hd"\nlabel = "again"\n' + image
+    assert "size '1x2', quality 'hd': 'p/m" in refusal(tmp_path, text + again)
+    every = ROW + 'quality = "hd"\n' + image
+    assert "some rows have a size and some price every size" in refusal(tmp_path, text + every)
+
+
+def test_a_plan_is_a_price_list_of_its_own(tmp_path: Path) -> None:
+    team = ROW + 'plan = "team"\nusd_per_million = { input = "1", output = "5" }\n'
+    (sheet,) = load(tmp_path, MODEL + ROW + PRICE + team)
+    assert [(r["version"], r["plan"]) for r in sheet["rows"]] == [
+        ("p/m@2026-11-22", ""),
+        ("p/m@2026-11-22/team", "team"),
+    ]
+    late = team.replace("plan =", "from = 2026-12-01\nto = 2026-12-31\nplan =")
+    later = team.replace("plan =", "from = 2027-01-01\nplan =")
+    words = refusal(tmp_path, MODEL + ROW + PRICE + late + later)
+    assert "plan 'team': no row holds between two dates" in words
+
+
+@pytest.mark.parametrize(
+    ("rows", "ranges"),
+    [
+        # "Above 10" leaves the tenth token below; "from 10" takes it.
+        (["prompt_up_to = 10", "prompt_above = 10"], [(0, 11), (11, INT64_MAX)]),
+        (["prompt_below = 10", "prompt_from = 10"], [(0, 10), (10, INT64_MAX)]),
+        (["prompt_up_to = 9", "prompt_from = 10"], [(0, 10), (10, INT64_MAX)]),
+    ],
+)
+def test_prompt_ranges_with_and_without_their_end(
+    tmp_path: Path, rows: list[str], ranges: list[tuple[int, int]]
+) -> None:
+    text = MODEL + "".join(f'{ROW}label = "r{n}"\n{row}\n{PRICE}' for n, row in enumerate(rows))
+    (sheet,) = load(tmp_path, text)
+    assert [(row["prompt_from"], row["prompt_to"]) for row in sheet["rows"]] == ranges
+
+
+def test_a_tariff_from_a_count_on(tmp_path: Path) -> None:
+    tariff = LONG.replace("above = 10", "from = 10").replace("over_10", "from_10")
+    text = 'provider = "p"\n' + tariff + MODEL.split("\n", 1)[1] + ROW
+    (sheet,) = load(tmp_path, text + 'long_prompt = "from_10"\n' + PRICE)
+    assert [(r["version"], r["prompt_from"], r["prompt_to"]) for r in sheet["rows"]] == [
+        ("p/m@2026-11-22", 0, 10),
+        ("p/m@2026-11-22/from-10", 10, INT64_MAX),
+    ]
+    both = text.replace("from = 10", "from = 10\nabove = 10")
+    assert "state one" in refusal(tmp_path, both + PRICE)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +239,10 @@ def test_prices_that_no_rate_can_hold(price: str) -> None:
         ("provider = \n", "not a valid TOML file"),
         (MODEL + 'aliases = ["a", "a"]\n' + ROW + PRICE, "names something twice"),
         (MODEL + 'aliases = ["m"]\n' + ROW + PRICE, "taken by"),
+        (MODEL + 'kind = "painting"\n' + ROW + PRICE, "'kind' is one of chat"),
+        (MODEL + ROW + "prompt_above = 1\nprompt_from = 2\n" + PRICE, "not both"),
+        (MODEL + ROW + "prompt_from = 5\nprompt_below = 5\n" + PRICE, "prompt tokens is empty"),
+        (MODEL + ROW + "size = []\n" + PRICE, "'size' must not be empty"),
     ],
 )
 def test_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -219,6 +300,20 @@ def test_windows_that_make_no_sense(tmp_path: Path, old: str, new: str, words: s
     assert words in refusal(tmp_path, text)
 
 
+def test_the_example_in_the_documentation(tmp_path: Path) -> None:
+    """docs/reference/prices.md: a price that changes, a tier, and searches that it leaves alone."""
+    page = Path(__file__).parents[3] / "docs/reference/prices.md"
+    example = page.read_text(encoding="utf-8").split("```ini\n")[1].split("```")[0]
+    (sheet,) = load(tmp_path, example)
+    assert [(row["version"], row["service_tier"]) for row in sheet["rows"]] == [
+        ("acme/rocket-2@2026-11-22", ""),
+        ("acme/rocket-2@2026-11-22/batch", "batch"),
+        ("acme/rocket-2@2026-12-01", ""),
+        ("acme/rocket-2@2026-12-01/batch", "batch"),
+    ]
+    assert sheet["rows"][0]["rates"]["searches"] == 10_000_000_000_000  # $0.01 each
+
+
 def test_two_files_may_not_price_one_model(tmp_path: Path) -> None:
     for name in ("a.toml", "b.toml"):
         (tmp_path / name).write_text(MODEL + ROW + PRICE, encoding="utf-8")
@@ -250,7 +345,7 @@ def test_import_reads_no_price_file() -> None:
         "import sluiceway.prices.load as load\n"
         "assert not [p for p in opened if p.endswith('.toml')], opened\n"
         "load.load_prices()\n"
-        "assert len([p for p in opened if p.endswith('.toml')]) == 3\n"
+        "assert len([p for p in opened if p.endswith('.toml')]) == 5\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sluiceway.prices.load import load_prices, price_table_version, shipped_files
+from sluiceway.prices.load import KINDS, load_prices, price_table_version, shipped_files
 from sluiceway.prices.schema import INT64_MAX, INT64_MIN
 from tests.python.prices.pricing import rows_at, sheet_of, unix_ns, usd
 
@@ -32,6 +32,7 @@ def million(dollars: str) -> Fraction:
         ("openai", "gpt-6.1-sol", "2 0.10 2.50 4 10"),
         ("openai", "gpt-6.1-terra", "1 0.05 1.25 2.50 5"),
         ("openai", "gpt-6-luna", "0.10 0.01 0.125 0.20 0.50"),
+        ("openai", "gpt-6-sol", "2 0.20 2.50 - 10"),
         ("openai", "gpt-6-astra", "10 1 12.50 20 50"),
         ("openai", "gpt-5.6-sol", "5 0.50 6.25 - 30"),
         ("openai", "gpt-5.6-terra", "2 0.20 2.50 - 12"),
@@ -65,7 +66,8 @@ def test_published_prices_today(provider: str, model: str, per_million: str) -> 
         for bucket, price in zip(buckets, per_million.split(), strict=True)
         if price != "-"
     }
-    assert row["rates"] == expected
+    tokens = {bucket: rate for bucket, rate in row["rates"].items() if bucket != "searches"}
+    assert tokens == expected
 
 
 def test_openai_long_prompts_price_the_whole_request() -> None:
@@ -112,17 +114,35 @@ def test_gpt_4o_mini_batch_read_is_375_tenths_of_a_nano_dollar() -> None:
         ("2026-10-01T02:00:00", False),  # Thursday
         ("2026-10-07T09:59:59", False),  # Wednesday, the last holiday
         ("2026-10-08T01:00:00", True),
-        ("2026-02-23T02:00:00", False),  # Monday
-        ("2026-02-24T02:00:00", True),
         ("2026-10-10T02:00:00", False),  # Saturday, a make-up workday: off-peak all the same
     ],
 )
 def test_deepseek_hours(when: str, peak: bool) -> None:
-    """Peak is twice the off-peak price, by the second."""
+    """Peak is twice the off-peak price, by the second (prices since 2026-09-10)."""
     cost = usd("deepseek", "deepseek-flash", when, input=1_000_000)
     assert cost == (Fraction("0.30") if peak else Fraction("0.15"))
     pro = usd("deepseek", "deepseek-v4-pro", when, output=1_000_000)
     assert pro == (Fraction("3.96") if peak else Fraction("1.98"))
+
+
+@pytest.mark.parametrize(
+    ("when", "flash", "pro"),
+    [
+        # Flat until 2026-08-16T16:00Z; a million fresh input tokens.
+        ("2026-08-16T15:59:59", "0.14", "0.435"),
+        ("2026-08-16T16:00:00", "0.22", "0.66"),  # Sunday, off-peak
+        ("2026-08-17T01:00:00", "0.44", "1.32"),
+        ("2026-08-22T02:00:00", "0.44", "1.32"),  # the one Saturday with a peak
+        ("2026-08-29T02:00:00", "0.22", "0.66"),
+        ("2026-09-10T03:59:59", "0.44", "1.32"),  # Thursday
+        ("2026-09-10T04:00:00", "0.15", "0.66"),  # Flash became cheaper, and 12:00 is off-peak
+        ("2026-09-10T06:00:00", "0.30", "1.32"),
+    ],
+)
+def test_deepseek_history(when: str, flash: str, pro: str) -> None:
+    """Each change at its own instant."""
+    assert usd("deepseek", "deepseek-flash", when, input=1_000_000) == Fraction(flash)
+    assert usd("deepseek", "deepseek-v4-pro", when, input=1_000_000) == Fraction(pro)
 
 
 def test_prices_that_changed() -> None:
@@ -143,6 +163,8 @@ def test_prices_that_changed() -> None:
     assert rate("gpt-5.6-sol", "2026-11-21T23:59:59", "output") == 20_000_000_000
     assert rate("gpt-5.6-sol", "2026-11-22T00:00:00", "output") == 30_000_000_000
     assert rate("claude-sonnet-5", "2026-09-02T00:00:00", "input", "anthropic") == 2_000_000_000
+    assert rate("o3", "2025-06-09T23:59:59", "input") == 10_000_000_000
+    assert rate("o3", "2025-06-10T00:00:00", "input") == 2_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -156,11 +178,83 @@ def test_prices_that_changed() -> None:
         ("gpt-4o", "priority", TODAY, "17"),
         ("gpt-4o-mini", "priority", TODAY, "1"),
         ("gpt-4.1", "priority", TODAY, "14"),
+        ("o4-mini", "priority", TODAY, "8"),  # 4.40 x 20/11
+        ("gpt-6-astra", "flex", TODAY, "25"),
     ],
 )
 def test_service_tiers(model: str, tier: str, when: str, dollars: str) -> None:
     """A million output tokens in each tier."""
     assert usd("openai", model, when, tier, output=1_000_000) == Fraction(dollars)
+
+
+def test_embeddings_and_moderation() -> None:
+    """By the million tokens; moderation is free, which is a price of zero and not none."""
+    assert usd("openai", "text-embedding-3-small", TODAY, input=500_000) == Fraction("0.01")
+    assert usd("openai", "text-embedding-3-large", TODAY, "batch", input=1_000) == Fraction(
+        "0.000065"
+    )
+    assert usd("openai", "omni-moderation-latest", TODAY, input=1_000_000) == 0
+
+
+def test_speech() -> None:
+    """tts-1: 15 a million characters, 1,200 are 1.8 cents. gpt-4o-mini-tts: tokens of two kinds."""
+    assert usd("openai", "tts-1", TODAY, characters=1_200) == Fraction("0.018")
+    assert usd("openai", "tts-1-hd", TODAY, characters=1_000_000) == 30
+    # 100 x 0.60 + 2,000 x 12 = 60 + 24,000 millionths
+    cost = usd("openai", "gpt-4o-mini-tts", TODAY, input=100, audio_output=2_000)
+    assert cost == million("24060")
+
+
+def test_transcription_by_the_minute() -> None:
+    """Seconds are counted in thousandths: 90 s at 0.0045 a minute; 100 s at 0.017."""
+    assert usd("openai", "gpt-transcribe", TODAY, seconds=90_000) == Fraction("0.00675")
+    assert usd("openai", "gpt-realtime-whisper", TODAY, seconds=100_000) == Fraction(17, 600)
+    assert usd("openai", "whisper-1", TODAY, seconds=60_000) == Fraction("0.006")
+    # 1,000 audio and 50 text tokens in, 200 out: 6,000 + 125 + 2,000 millionths
+    cost = usd("openai", "gpt-4o-transcribe", TODAY, audio_input=1000, input=50, output=200)
+    assert cost == million("8125")
+
+
+def test_images_by_tokens_and_by_size_and_quality() -> None:
+    """gpt-image-2.6: 20 x 5 + 1,000 x 8 + 4,160 x 30 = 100 + 8,000 + 124,800 millionths."""
+    cost = usd(
+        "openai", "gpt-image-2.6-flare", TODAY, input=20, image_input=1000, image_output=4160
+    )
+    assert cost == million("132900")
+    old = {"standard": ("0.04", "0.08"), "hd": ("0.08", "0.12")}
+    for quality, (square, wide) in old.items():
+        for size, price in (("1024x1024", square), ("1792x1024", wide), ("1024x1792", wide)):
+            cost = usd("openai", "dall-e-3", TODAY, size=size, quality=quality, images=3)
+            assert cost == 3 * Fraction(price), (size, quality)
+    assert usd("openai", "dall-e-2", TODAY, size="256x256", images=10) == Fraction("0.16")
+
+
+def test_video_by_size() -> None:
+    """Eight seconds: 0.10, 0.30 and 0.50 a second."""
+    for model, size, dollars in (
+        ("sora-2", "1280x720", "0.80"),
+        ("sora-2-pro", "720x1280", "2.40"),
+        ("sora-2-pro", "1024x1792", "4"),
+    ):
+        assert usd("openai", model, TODAY, size=size, seconds=8_000) == Fraction(dollars)
+
+
+def test_audio_and_realtime() -> None:
+    """gpt-audio: 20 x 2.50 + 100 x 32 + 10 x 10 + 50 x 64 = 50 + 3,200 + 100 + 3,200 millionths."""
+    for model, millionths in (("gpt-audio", "6550"), ("gpt-realtime-2", "6720")):
+        cost = usd("openai", model, TODAY, input=20, audio_input=100, output=10, audio_output=50)
+        assert cost == million(millionths)  # gpt-realtime-2: 80 + 3,200 + 240 + 3,200
+
+
+def test_searches_and_tools() -> None:
+    """By the thousand; a tier's factor does not touch them: half of 5 x 1,000 and all of 3 x 10."""
+    assert usd("openai", "web_search", TODAY, searches=3) == Fraction("0.03")
+    assert usd("openai", "web_search_preview", TODAY, searches=4) == Fraction("0.10")
+    assert usd("openai", "container", TODAY, requests=2) == Fraction("0.06")
+    assert usd("deepseek", "search", TODAY, searches=4) == Fraction("0.003")
+    assert usd("deepseek", "fetch", TODAY, requests=1_000) == Fraction("0.75")
+    batch = usd("anthropic", "claude-opus-4-5", TODAY, "batch", input=1000, searches=3)
+    assert batch == million("2500") + Fraction("0.03")
 
 
 def test_other_units() -> None:
@@ -180,13 +274,16 @@ def test_other_units() -> None:
         ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
         ("claude-haiku-4-5-20251001", "claude-haiku-4-5"),
         ("claude-sonnet-4-20250514", "claude-sonnet-4-0"),
-        ("deepseek-chat", "deepseek-flash"),
+        ("deepseek-reasoner", "deepseek-chat"),
+        ("claude-3-7-sonnet", "claude-3-7-sonnet-20250219"),
+        ("gpt-4-turbo-preview", "gpt-4-turbo"),
+        ("o1-preview", "o1"),
         ("deepseek-v4-flash", "deepseek-flash"),
     ],
 )
 def test_aliases(alias: str, model: str) -> None:
     """Dated names are found."""
-    provider = {"g": "openai", "c": "anthropic", "d": "deepseek"}[alias[0]]
+    provider = {"c": "anthropic", "d": "deepseek"}.get(alias[0], "openai")
     sheet = sheet_of(provider, alias)
     assert sheet is not None
     assert sheet["model"] == model
@@ -199,6 +296,11 @@ def test_retirement_dates_and_bounds() -> None:
         ("openai", "gpt-4.1-mini"): ("2027-01-14", 1_047_576, 32_768),
         ("openai", "tts-1"): ("2027-01-06", 0, 0),
         ("openai", "gpt-image-1"): ("2026-10-23", 0, 0),
+        ("openai", "gpt-5-mini"): ("2026-12-11", 400_000, 128_000),
+        ("openai", "gpt-3.5-turbo"): ("2026-10-23", 16_385, 4_096),
+        ("openai", "sora-2"): ("2026-09-24", 0, 0),
+        ("openai", "whisper-1"): ("2027-02-26", 0, 0),
+        ("openai", "dall-e-3"): ("2026-05-12", 0, 0),
         ("openai", "gpt-6.2-sol"): ("", 1_050_000, 128_000),
         ("anthropic", "claude-haiku-4-5"): ("", 200_000, 64_000),
         ("anthropic", "claude-opus-5-5"): ("", 1_000_000, 128_000),
@@ -231,9 +333,28 @@ def test_exactly_one_row_at_drawn_instants() -> None:
     whens = ["2026-11-16T02:00:00", "2026-11-21T05:00:00", "2026-03-13T00:00:00", TODAY]
     whens += ["2025-11-06T12:00:00", "2026-10-07T00:00:00", "2030-01-01T00:00:00"]
     for sheet in load_prices():
+        first = min(row["effective_from_ns"] for row in sheet["rows"])
+        looks = {(row["size"], row["quality"]) for row in sheet["rows"]}
         for when in whens:
+            if unix_ns(when) < first:
+                continue
             for prompt in (0, 100_000, 100_001, 200_001, 272_000, 272_001, 10**9):
-                assert len(rows_at(sheet, when, prompt)) == 1, (sheet["model"], when, prompt)
+                for size, quality in looks:
+                    rows = rows_at(sheet, when, prompt, size=size, quality=quality)
+                    assert len(rows) == 1, (sheet["model"], when, prompt)
+
+
+def test_how_much_is_priced() -> None:
+    """Models of each kind, so that a file that gets lost is noticed."""
+    sheets = load_prices()
+    kinds = {kind: sum(sheet["kind"] == kind for sheet in sheets) for kind in KINDS}
+    assert kinds["chat"] >= 78
+    assert min(kinds[kind] for kind in KINDS) >= 1
+    assert kinds["image"] >= 11
+    assert len(sheets) >= 119
+    names = sum(1 + len(sheet["aliases"]) for sheet in sheets)
+    assert names >= 218
+    assert sum(len(sheet["rows"]) for sheet in sheets) >= 378
 
 
 def test_version_is_the_hash_of_the_content() -> None:
@@ -253,5 +374,7 @@ def test_shipped_files() -> None:
         "anthropic.toml",
         "deepseek.toml",
         "openai.toml",
+        "openai_media.toml",
+        "openai_older.toml",
     ]
     assert unix_ns("2026-11-16T00:00:00") == 1794787200 * 10**9

@@ -240,3 +240,14 @@ def test_normalised_text_never_passes_bytes_plus_growth(text: str) -> None:
         return len(value.encode("utf-8", "surrogatepass"))
 
     assert size(unicodedata.normalize("NFKC", text)) <= size(text) + growth(text)
+
+
+@pytest.mark.parametrize(("source", "bounded"), [("base64", True), ("url", True), ("file", False)])
+def test_images_are_scaled_down_to_a_bound(source: str, bounded: bool) -> None:
+    facts = ChatFacts("anthropic", "m", "max_tokens", 9, {**ALLOWANCES, "per_image": 1000}, {})
+    image = {"type": "image", "source": {"type": source}}
+    result = {"type": "tool_result", "tool_use_id": "1", "content": [image]}
+    encoded = encode_chat(facts, [{"role": "user", "content": [image, result]}], {}, False)
+    assert bool(encoded.unbounded) == (not bounded)
+    plain = encode_chat(facts, "x", {}, False).prompt_allowance
+    assert encoded.prompt_allowance - plain == (2000 if bounded else 0)

@@ -257,3 +257,23 @@ def test_the_registrys_allowances_have_all_that_the_encoder_reads() -> None:
     for provider in load_registry().values():
         if provider.dialect.encoder == "openai_chat":
             assert ALLOWANCES.keys() <= provider.dialect.allowances.keys()
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ({"url": "data:,", "detail": "low"}, ""),
+        ({"url": "https://x/y.png", "detail": "high"}, ""),
+        ({"url": "https://x/y.png"}, "detail"),
+        ({"url": "https://x/y.png", "detail": "auto"}, "detail"),
+        ("https://x/y.png", "detail"),
+    ],
+)
+def test_images_are_bounded_by_their_detail(image: Any, said: str) -> None:
+    facts = ChatFacts("openai", "m", "max_tokens", 9, {**ALLOWANCES, "per_image": 1000}, {})
+    parts = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": image}]
+    encoded = encode_chat(facts, [{"role": "user", "content": parts}], {}, False)
+    assert said in encoded.unbounded
+    assert bool(encoded.unbounded) == bool(said)
+    plain = encode_chat(facts, "x", {}, False).prompt_allowance
+    assert encoded.prompt_allowance - plain == (0 if said else 1000)

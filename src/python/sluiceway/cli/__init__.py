@@ -4,7 +4,8 @@
     sluiceway simulator [...]                      the same as python -m sluiceway.simulator
     sluiceway doctor [--config FILE] [--json]
     sluiceway prices show [NAME ...]
-    sluiceway ledger verify|holds|report|resolve [--ledger FILE]
+    sluiceway ledger verify|replay|audit|holds|report|history|export [--ledger FILE]
+    sluiceway ledger resolve|post|import|grant|archive [--ledger FILE]
     sluiceway estimate MODEL TEXT [--max-output-tokens N]
 
 Model: argparse, and nothing of a third party when this is imported. A subcommand is a module with

@@ -1,9 +1,11 @@
 """Proof that a model's price rows neither overlap nor leave a gap.
 
-Model: within one service tier, a request is a point (instant, prompt length), and exactly one row
-must hold for it, from the first row's beginning to the last row's end. What holds changes only at
-the rows' own edges, so it is enough to look at one point of every piece between two neighbouring
-edges: of dates, of prompt lengths, of the seconds of a weekday, and of each excluded day.
+Model: within one selector (service tier, plan, size, quality), a request is a point (instant,
+prompt length), and exactly one row must hold for it, from the first row's beginning to the last
+row's end. What holds changes only at the rows' own edges, so it is enough to look at one point of
+every piece between two neighbouring edges: of dates, of prompt lengths, of the seconds of a
+weekday, and of each excluded day. A row without a size prices every size, so it may not stand
+beside rows with one; the same for quality.
 
 Bounds: pieces x rows, some thousands of looks for a model; run once a load. Threads: pure.
 """
@@ -17,20 +19,36 @@ from typing import Any
 from sluiceway.prices.schema import INT64_MAX, fail
 
 Row = dict[str, Any]
+_SELECTOR = ("service tier", "plan", "size", "quality")
 _DAY_S = 86_400
 _DAY_NS = _DAY_S * 1_000_000_000
 
 
 def check_coverage(rows: Sequence[Row], place: str) -> None:
     """ConfigError that names the two rows that overlap, or says where no row holds."""
-    for tier in sorted({row["service_tier"] for row in rows}):
-        own = [row for row in rows if row["service_tier"] == tier]
-        where = f"{place}, service tier '{tier}'" if tier else place
+    _check_looks(rows, place)
+    for chosen in sorted({_selector(row) for row in rows}):
+        own = [row for row in rows if _selector(row) == chosen]
+        parts = [f"{name} '{one}'" for name, one in zip(_SELECTOR, chosen, strict=True) if one]
+        where = ", ".join([place, *parts])
         for start, end in _pieces(own, "effective_from_ns", "effective_to_ns"):
             alive = [r for r in own if r["effective_from_ns"] <= start < r["effective_to_ns"]]
             if not alive:
                 fail(where, f"no row holds between two dates (from {_when(start)})")
             _check_prompts(alive, start, end, where)
+
+
+def _selector(row: Row) -> tuple[str, str, str, str]:
+    return row["service_tier"], row["plan"], row["size"], row["quality"]
+
+
+def _check_looks(rows: Sequence[Row], place: str) -> None:
+    for key in ("size", "quality"):
+        kinds: dict[tuple[str, str], set[bool]] = {}
+        for row in rows:
+            kinds.setdefault((row["service_tier"], row["plan"]), set()).add(bool(row[key]))
+        if any(len(kind) > 1 for kind in kinds.values()):
+            fail(place, f"some rows have a {key} and some price every {key}: they overlap")
 
 
 def _pieces(rows: Iterable[Row], start: str, end: str) -> list[tuple[int, int]]:

@@ -3,8 +3,10 @@
 Model: a file's row has its own dates, hours and prompt range. A long-prompt tariff splits it into
 "up to n" and "above n" with multiplied rates; each named service tier then repeats those with a
 factor. A factor stays a factor of the row, since that is how providers state it (batch at half
-price); a tariff's multiples are written out as rates. Versions are
-`provider/model@date[/label][/over-n][/tier]`, where the date is the row's `from`, else `checked`.
+price); a tariff's multiples are written out as rates. A row that lists sizes or qualities of an
+image is a row for each. Versions are
+`provider/model@date[/plan][/size][/quality][/label][/over-n][/tier]`, where the date is the row's
+`from`, else `checked`.
 
 Bounds: rows x (1 + tiers) x 2. Threads: pure functions. Errors: ConfigError.
 Example: see load.py, whose format this reads.
@@ -23,9 +25,11 @@ Row = dict[str, Any]
 _T = TypeVar("_T")
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _UNITS = {"usd_per_million": 1_000_000, "usd_per_thousand": 1_000, "usd_per_unit": 1}
+_SPANS = {"usd_per_minute": 60, "usd_per_hour": 3600}  # seconds in what the list calls a unit
+_PROMPTS = ("prompt_above", "prompt_from", "prompt_up_to", "prompt_below")
 _ROW_KEYS = (
-    *("from", "to", "during", "outside", "prompt_above", "prompt_up_to", "long_prompt", "tiers"),
-    *("label", "source", "checked", "note", *_UNITS),
+    *("from", "to", "during", "outside", *_PROMPTS, "long_prompt", "tiers"),
+    *("plan", "size", "quality", "label", "source", "checked", "note", *_UNITS, *_SPANS),
 )
 
 
@@ -39,9 +43,10 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class LongPrompt:
-    """Above `above` prompt tokens the whole request costs these multiples."""
+    """From `edge` prompt tokens on the whole request costs these multiples."""
 
-    above: int
+    edge: int
+    label: str
     input_factor: Fraction
     output_factor: Fraction
 
@@ -130,14 +135,18 @@ def _day_numbers(span: str, place: str) -> range:
 
 
 def _read_long_prompt(table: dict[str, Any], place: str) -> LongPrompt:
-    known = ("above", "input_factor", "output_factor", "source", "checked", "note")
+    known = ("above", "from", "input_factor", "output_factor", "source", "checked", "note")
     schema.check_keys(table, known, place)
     _read_source(table, place)
-    above = schema.count(table, "above", place, 0)
-    if above == 0:
-        schema.fail(place, "'above' must be a number of tokens of at least 1")
+    if ("above" in table) is ("from" in table):
+        schema.fail(place, "a tariff begins `above` n tokens or `from` n tokens on: state one")
+    key = "above" if "above" in table else "from"
+    count = schema.count(table, key, place, 0)
+    if count == 0:
+        schema.fail(place, f"'{key}' must be a number of tokens of at least 1")
     return LongPrompt(
-        above,
+        count + 1 if key == "above" else count,
+        f"over-{count}" if key == "above" else f"from-{count}",
         schema.factor(table, "input_factor", place),
         schema.factor(table, "output_factor", place),
     )
@@ -158,39 +167,42 @@ def _read_tier(table: dict[str, Any], place: str) -> Tier:
 def expand_row(table: dict[str, Any], name: str, tables: Tables, place: str) -> list[Row]:
     """The rows that one row of a file stands for. Raises ConfigError."""
     schema.check_keys(table, _ROW_KEYS, place)
-    base = _base_row(table, name, tables, place)
-    rows = _split_long(base, table, tables, place)
-    return rows + _tier_rows(rows, table, tables, place)
+    made = []
+    for size in schema.text_or_texts(table, "size", place):
+        for quality in schema.text_or_texts(table, "quality", place):
+            base = _base_row(table, name, (size, quality), tables, place)
+            rows = _split_long(base, table, tables, place)
+            made += rows + _tier_rows(rows, table, tables, place)
+    return made
 
 
-def _base_row(table: dict[str, Any], name: str, tables: Tables, place: str) -> Row:
+def _base_row(
+    table: dict[str, Any], name: str, look: tuple[str, str], tables: Tables, place: str
+) -> Row:
     source, checked = _read_source(table, place)
     from_ns = schema.instant_ns(table, "from", place, schema.INT64_MIN)
     to_ns = schema.instant_ns(table, "to", place, schema.INT64_MAX)
     if from_ns >= to_ns:
         schema.fail(place, "'to' must be later than 'from'")
-    prompt_from = (
-        schema.count(table, "prompt_above", place, -1) + 1 if "prompt_above" in table else 0
-    )
-    prompt_to = schema.INT64_MAX
-    if "prompt_up_to" in table:
-        prompt_to = schema.count(table, "prompt_up_to", place, 0) + 1
-    if prompt_from >= prompt_to:
-        schema.fail(place, "'prompt_up_to' must be above 'prompt_above'")
+    prompt_from, prompt_to, prompt_label = _prompt_range(table, place)
     if "during" in table and "outside" in table:
         schema.fail(place, "a row holds `during` a window or `outside` it, not both")
     inverted = "outside" in table
     key = "outside" if inverted else "during"
     windows = Windows([], [])
-    labels = [schema.text(table, "label", place)] if "label" in table else []
+    plan = schema.text(table, "plan", place, "")
+    labels = [part for part in (plan, *look) if part]
+    if "label" in table:
+        labels.append(schema.text(table, "label", place))
     if key in table:
         wanted = schema.text(table, key, place)
         windows = _named(tables.windows, wanted, "windows", place)
         labels.append(f"off-{wanted}" if inverted else wanted)
-    if prompt_from:
-        labels.append(f"over-{prompt_from - 1}")
+    if prompt_label:
+        labels.append(prompt_label)
     began = table.get("from")
     date = began.isoformat()[:10] if isinstance(began, datetime.date) else checked
+    rates, dens = _rates(table, place)
     return {
         "version": "/".join([f"{name}@{date}", *labels]),
         "effective_from_ns": from_ns,
@@ -200,27 +212,61 @@ def _base_row(table: dict[str, Any], name: str, tables: Tables, place: str) -> R
         "windows_inverted": inverted,
         "prompt_from": prompt_from,
         "prompt_to": prompt_to,
-        "rates": _rates(table, place),
+        "rates": rates,
+        "rate_dens": dens,
         "factor": (1, 1),
         "service_tier": "",
+        "plan": plan,
+        "size": look[0],
+        "quality": look[1],
         "source": source,
         "checked": checked,
         "note": schema.text(table, "note", place, ""),
     }
 
 
-def _rates(table: dict[str, Any], place: str) -> dict[str, int]:
+def _prompt_range(table: dict[str, Any], place: str) -> tuple[int, int, str]:
+    """Half-open, with the label for the version. `above` and `up_to`, `from` and `below`: the
+    first pair ends after its number, the second before it."""
+    for pair in (("prompt_above", "prompt_from"), ("prompt_up_to", "prompt_below")):
+        if all(key in table for key in pair):
+            schema.fail(place, f"a row has `{pair[0]}` or `{pair[1]}`, not both")
+    low, high, label = 0, schema.INT64_MAX, ""
+    if "prompt_above" in table:
+        count = schema.count(table, "prompt_above", place, 0)
+        low, label = count + 1, f"over-{count}"
+    if "prompt_from" in table:
+        low = schema.count(table, "prompt_from", place, 0)
+        label = f"from-{low}" if low else ""
+    if "prompt_up_to" in table:
+        high = schema.count(table, "prompt_up_to", place, 0) + 1
+    if "prompt_below" in table:
+        high = schema.count(table, "prompt_below", place, 0)
+    if low >= high:
+        schema.fail(place, "the range of prompt tokens is empty")
+    return low, high, label
+
+
+def _rates(table: dict[str, Any], place: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Rates by bucket, and what to divide them by where that is not 1: a price for a minute of
+    what is counted in seconds is a rate over 60, and stays exact."""
     rates: dict[str, int] = {}
-    for key, per in _UNITS.items():
+    dens: dict[str, int] = {}
+    for key, per in (_UNITS | dict.fromkeys(_SPANS, 1)).items():
         prices = schema.subtable(table, key, place)
-        schema.check_keys(prices, schema.BUCKETS, f"{place}, {key}")
+        known = ("seconds",) if key in _SPANS else schema.BUCKETS
+        schema.check_keys(prices, known, f"{place}, {key}")
         for bucket, price in prices.items():
             if bucket in rates:
                 schema.fail(place, f"{bucket} has two prices")
-            rates[bucket] = schema.nano_rate(price, per, bucket, place)
+            rate = schema.nano_rate(price, per, bucket, place)
+            exact = Fraction(rate, _SPANS.get(key, 1))
+            rates[bucket] = exact.numerator
+            if exact.denominator != 1:
+                dens[bucket] = exact.denominator
     if not rates:
-        schema.fail(place, f"a row needs prices: one of {', '.join(_UNITS)}")
-    return {bucket: rates[bucket] for bucket in schema.BUCKETS if bucket in rates}
+        schema.fail(place, f"a row needs prices: one of {', '.join((*_UNITS, *_SPANS))}")
+    return {bucket: rates[bucket] for bucket in schema.BUCKETS if bucket in rates}, dens
 
 
 def _split_long(base: Row, table: dict[str, Any], tables: Tables, place: str) -> list[Row]:
@@ -244,11 +290,10 @@ def _split_long(base: Row, table: dict[str, Any], tables: Tables, place: str) ->
         if scaled.denominator != 1 or scaled > schema.INT64_MAX:
             schema.fail(place, f"{bucket} of long prompts is no whole number of nano-dollars")
         rates[bucket] = int(scaled)
-    edge = tariff.above + 1
-    version = f"{base['version']}/over-{tariff.above}"
+    version = f"{base['version']}/{tariff.label}"
     return [
-        {**base, "prompt_to": edge},
-        {**base, "version": version, "prompt_from": edge, "rates": rates},
+        {**base, "prompt_to": tariff.edge},
+        {**base, "version": version, "prompt_from": tariff.edge, "rates": rates},
     ]
 
 

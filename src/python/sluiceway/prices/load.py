@@ -23,6 +23,11 @@ strings in dollars become integer nano-dollars per 1,000,000 units, and floats a
     usd_per_million = { input = "0.30", output = "1.20" }
     source = "https://..."               # and `checked`, the day on which it was seen to say so
 
+A row may also have a `plan` (another price list of the same model, which an account names), and a
+`size` or `quality` of an image or a video, each a text or a list of them. Prices per second are
+written as published, per minute or hour too: `usd_per_minute = { seconds = "0.017" }`. Ranges of
+prompts are `prompt_above`/`prompt_up_to` or, inclusive the other way, `prompt_from`/`prompt_below`.
+
 Every table above with a price or a factor in it carries `source` and `checked`. A row says what it
 is not sure of in `note`. Bounds: a few hundred rows, some 20 ms. Threads: pure functions; nothing
 is read at import. Errors: ConfigError, which names the file, the model and the row.
@@ -43,9 +48,14 @@ from sluiceway.prices import schema
 from sluiceway.prices.coverage import check_coverage
 from sluiceway.prices.expand import Tables, expand_row, read_tables
 
+KINDS = (
+    *("chat", "embedding", "image", "speech", "transcription", "audio", "realtime", "moderation"),
+    *("video", "search", "other"),
+)
 _FILE_KEYS = ("provider", "windows", "long_prompts", "tiers", "models")
 _MODEL_KEYS = (
     "model",
+    "kind",
     "aliases",
     "context_tokens",
     "max_output_tokens",
@@ -63,11 +73,12 @@ def shipped_files() -> list[Path]:
 def load_prices(paths: Iterable[Path | str] | None = None) -> list[dict[str, Any]]:
     """One plain dict a model, in file order; without `paths`, the shipped files.
 
-    Keys: provider, model, aliases, context_tokens, max_output_tokens (0: not known), retires
-    ("2027-01-14" or ""), note, rows. A row: version, effective_from_ns, effective_to_ns, windows
-    [(weekday mask, from_s, to_s)], excluded_days (since 1970-01-01), windows_inverted, prompt_from,
-    prompt_to, rates {bucket: nano-dollars per million}, factor (n, d), service_tier, source,
-    checked, note. Ranges are half-open. Raises ConfigError.
+    Keys: provider, model, kind (one of KINDS), aliases, context_tokens, max_output_tokens (0: not
+    known), retires ("2027-01-14" or ""), note, rows. A row: version, effective_from_ns,
+    effective_to_ns, windows [(weekday mask, from_s, to_s)], excluded_days (since 1970-01-01),
+    windows_inverted, prompt_from, prompt_to, rates {bucket: nano-dollars per million}, rate_dens
+    {bucket: what to divide its rate by, where not 1}, factor (n, d), service_tier, plan, size,
+    quality, source, checked, note. Ranges are half-open. Raises ConfigError.
     """
     chosen = shipped_files() if paths is None else [Path(path) for path in paths]
     sheets: list[dict[str, Any]] = []
@@ -119,9 +130,13 @@ def _read_sheet(
         if versions.count(version) > 1:
             schema.fail(place, f"two rows are named '{version}'; give one of them a `label`")
     check_coverage(rows, place)
+    kind = schema.text(table, "kind", place, "chat")
+    if kind not in KINDS:
+        schema.fail(place, f"'kind' is one of {', '.join(KINDS)}, not '{kind}'")
     return {
         "provider": provider,
         "model": model,
+        "kind": kind,
         "aliases": schema.texts(table, "aliases", place),
         "context_tokens": schema.count(table, "context_tokens", place, 0),
         "max_output_tokens": schema.count(table, "max_output_tokens", place, 0),

@@ -56,6 +56,9 @@ INPUT_BUCKETS = frozenset(
 OUTPUT_BUCKETS = frozenset({"output", "reasoning", "audio_output", "image_output"})
 # Counted in thousandths of what the price list calls a unit.
 THOUSANDTHS = frozenset({"megapixels", "seconds", "credits"})
+TOKEN_BUCKETS = INPUT_BUCKETS | OUTPUT_BUCKETS
+# What a tier's factor leaves alone, as the core does (takes_factor in cost/price_book.h).
+FACTORLESS = frozenset({"searches", "requests"})
 
 _DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
 _FACTOR = re.compile(r"\d{1,6}(/[1-9]\d{0,5}|\.\d{1,6})?")
@@ -175,6 +178,15 @@ def factor(table: Mapping[str, Any], key: str, place: str) -> Fraction:
     if not _FACTOR.fullmatch(value):
         fail(place, f'\'{key}\' must be a string such as "1/2", "2" or "1.75", not {value!r}')
     return Fraction(value)
+
+
+def text_or_texts(table: Mapping[str, Any], key: str, place: str) -> list[str]:
+    """One string or a list of different ones, as a list; [""] where the key is absent."""
+    if key not in table:
+        return [""]
+    if isinstance(table[key], str):
+        return [text(table, key, place)]
+    return texts(table, key, place) or fail(place, f"'{key}' must not be empty")
 
 
 def nano_rate(value: Any, per: int, bucket: str, place: str) -> int:

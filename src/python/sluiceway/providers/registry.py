@@ -28,10 +28,11 @@ PROVIDER_KEYS = words(
 # What the core reads of a dialect, and what only the encoders read.
 CORE_KEYS = words(
     "text reasoning_text finish_reason finish_cut model created_s id request_id_headers request_id "
-    "error_type error_code error_message error_detail_code usage usage_cost_usd rate_headers "
-    "classes stream"
+    "error_type error_code error_message error_detail_code usage usage_cost_usd "
+    "usage_cost_ticks usage_beyond served_tier rate_headers classes stream"
 )
 ENCODER_KEYS = words("encoder max_output_field allowances extends")
+OPERATION_KEYS = words("path dialect counts")
 AUTH_SCHEMES = ("bearer", "x-api-key", "none")
 
 
@@ -47,6 +48,24 @@ class Dialect:
         self.allowances: dict[str, int] = dict(table["allowances"])
         self.core: dict[str, Any] = {key: table[key] for key in CORE_KEYS if key in table}
         self.core["name"] = name
+
+
+class Operation:
+    """One operation of a provider: where it is, how it is read, what is counted before sending."""
+
+    __slots__ = ("counts", "dialect", "path")
+
+    def __init__(self, table: Mapping[str, Any], dialect: Dialect) -> None:
+        self.path: str = table["path"]
+        self.dialect = dialect
+        self.counts: dict[str, str] = dict(table.get("counts", {}))  # bucket: field of the request
+
+    def counted(self, body: object) -> dict[str, int]:
+        """Units of a request that its answer does not report, by bucket: Unicode code points."""
+        if not isinstance(body, Mapping):
+            return {}
+        fields = {bucket: body.get(field) for bucket, field in self.counts.items()}
+        return {bucket: len(text) for bucket, text in fields.items() if isinstance(text, str)}
 
 
 class Provider:
@@ -67,9 +86,11 @@ class Provider:
         "simulator_path",
     )
 
-    def __init__(self, name: str, table: Mapping[str, Any], dialect: Dialect) -> None:
+    def __init__(
+        self, name: str, table: Mapping[str, Any], dialects: Mapping[str, Dialect]
+    ) -> None:
         self.id = name
-        self.dialect = dialect
+        self.dialect = dialect = dialects[table["dialect"]]
         self.base_url: str = table["base_url"]
         self.base_url_env: str = table["base_url_env"]
         self.key_env: str = table["key_env"]
@@ -79,13 +100,22 @@ class Provider:
         self.idle_reuse_s: float = table["idle_reuse_s"]
         self.idempotent_key_header: str = table.get("idempotent_key_header", "")
         self.service_tiers: dict[str, str] = dict(table.get("service_tiers", {}))
-        self.operations: dict[str, str] = {
-            operation: entry["path"] for operation, entry in table["operations"].items()
+        self.operations: dict[str, Operation] = {
+            operation: Operation(entry, dialects.get(entry.get("dialect", ""), dialect))
+            for operation, entry in table["operations"].items()
         }
 
     def url(self, operation: str, base_url: str | None) -> str:
         """Where an operation lives, below `base_url` or the provider's own."""
-        return (base_url or self.base_url).rstrip("/") + self.operations[operation]
+        return (base_url or self.base_url).rstrip("/") + self.operations[operation].path
+
+    def operation_at(self, path: str) -> Operation | None:
+        """The operation that lives at a path such as "/v1/embeddings", if we know one."""
+        path = path.partition("?")[0]
+        for operation in self.operations.values():
+            if path.endswith(operation.path):
+                return operation
+        return None
 
     def auth_headers(self, key: str) -> list[tuple[str, str]]:
         """The headers that carry the key."""
@@ -107,13 +137,25 @@ def load_registry() -> dict[str, Provider]:
         return parse_registry(file.read())
 
 
+def load_dialects() -> dict[str, Dialect]:
+    """Every wire format of the shipped registry, by name; also those that no row speaks yet."""
+    import tomllib
+
+    path = os.path.join(os.path.dirname(__file__), "registry.toml")
+    with open(path, encoding="utf-8") as file:
+        return _dialects(tomllib.loads(file.read())["dialects"])
+
+
+def _dialects(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Dialect]:
+    return {name: Dialect(name, _resolve(name, tables)) for name in tables}
+
+
 def parse_registry(text: str) -> dict[str, Provider]:
     """Providers from registry text; ConfigError names the row that is wrong."""
     import tomllib
 
     document = tomllib.loads(text)
-    tables = document["dialects"]
-    dialects = {name: Dialect(name, _resolve(name, tables)) for name in tables}
+    dialects = _dialects(document["dialects"])
     providers = {}
     for name, table in document["providers"].items():
         _check(f"providers.{name}", table, PROVIDER_KEYS)
@@ -121,7 +163,12 @@ def parse_registry(text: str) -> dict[str, Provider]:
             raise ConfigError(f"registry: providers.{name}: no dialect {table['dialect']!r}")
         if table["auth"] not in AUTH_SCHEMES:
             raise ConfigError(f"registry: providers.{name}: unknown auth {table['auth']!r}")
-        providers[name] = Provider(name, table, dialects[table["dialect"]])
+        for operation, entry in table["operations"].items():
+            place = f"providers.{name}.operations.{operation}"
+            _check(place, entry, OPERATION_KEYS)
+            if entry.get("dialect", table["dialect"]) not in dialects:
+                raise ConfigError(f"registry: {place}: no dialect {entry['dialect']!r}")
+        providers[name] = Provider(name, table, dialects)
     return providers
 
 

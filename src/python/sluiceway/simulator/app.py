@@ -22,9 +22,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sluiceway.simulator import answers
+from sluiceway.simulator.batches import Batches
 from sluiceway.simulator.books import Books, Entry
 from sluiceway.simulator.errors import ScriptError
 from sluiceway.simulator.message import Headers, Reply, Request
+from sluiceway.simulator.providers.anthropic_batches import PATH as BATCHES_PATH
 from sluiceway.simulator.providers.anthropic_messages import ANTHROPIC
 from sluiceway.simulator.providers.dialect import Chat, Dialect, Ids, Refusal
 from sluiceway.simulator.providers.openai_chat import DEEPSEEK, OPENAI
@@ -92,6 +94,7 @@ class Simulation:
         self._wall_clock = wall_clock
         self._rng = random.Random(seed)
         self._date: tuple[int, str] = (-1, "")
+        self._batches = Batches(self._book_item)
 
     def handle(self, request: Request, monotonic_s: float) -> Reply:
         """Answers one request to a provider's path and books it."""
@@ -162,6 +165,11 @@ class Simulation:
             return dialect.models()
         if operation.startswith("model/"):
             return dialect.model(operation.removeprefix("model/"))
+        if operation.startswith("batch"):
+            looks = settings.batch_looks
+            return self._batches.answer(
+                operation, body, dialect, exchange.ids, exchange.now_s, looks
+            )
         if not isinstance(body, dict):
             return dialect.invalid("We could not parse the JSON body of your request.")
         if operation == "count":
@@ -263,6 +271,22 @@ class Simulation:
         if settings.fault == "goaway" and exchange.request.protocol == "h2":
             reply.wire_fault = "goaway_after"
         return reply
+
+    def _book_item(self, chat: Chat, ids: Ids, arrived_s: float) -> None:
+        """One item of a batch, done."""
+        self.books.write(
+            Entry(
+                provider=ANTHROPIC.provider,
+                model=chat.model.id,
+                path=BATCHES_PATH,
+                protocol="batch",
+                request_id=ids.request_id,
+                executed=True,
+                status=200,
+                usage=chat.usage,
+                billed_nanousd=bill_nanousd(chat.model.id, chat.usage, arrived_s, batch=True),
+            )
+        )
 
     def _headers(self, exchange: Exchange, status: int, kind: str, settings: Settings) -> Headers:
         now_s = exchange.now_s

@@ -152,6 +152,12 @@ class Books:
                 "by_call": dict(by_call),
             }
 
+    @property
+    def executed(self) -> int:
+        """How many requests were executed."""
+        with self._lock:
+            return self._executed
+
     def lines(self, since: int = 0) -> bytes:
         """The log as JSON lines from line number `since` (0 is the first), as far as kept."""
         with self._lock:

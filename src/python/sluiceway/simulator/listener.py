@@ -18,9 +18,13 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 class Listener(Connection):
     """The first protocol of every connection; it replaces itself."""
 
-    def __init__(self, handler: Handler, connections: set[Connection]) -> None:
+    def __init__(
+        self, handler: Handler, connections: set[Connection], streams_max: int = 0
+    ) -> None:
+        """`streams_max` above 0 is HTTP/2's limit of streams, see server_h2.py."""
         self._handler = handler
         self._connections = connections
+        self._streams_max = streams_max
         self._transport: asyncio.Transport | None = None
         self._seen = b""
 
@@ -54,7 +58,8 @@ class Listener(Connection):
         if is_h2:
             from sluiceway.simulator.server_h2 import H2Connection
 
-            successor = H2Connection(self._handler, self._connections)
+            more = (self._streams_max,) if self._streams_max > 0 else ()
+            successor = H2Connection(self._handler, self._connections, *more)
         else:
             successor = H1Connection(self._handler, self._connections)
         self._transport.set_protocol(successor)

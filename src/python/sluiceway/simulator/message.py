@@ -19,10 +19,14 @@ Bounds: a reply holds its body, or an iterator that makes its events as they are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sluiceway.simulator.settings import DEFAULTS, Settings
+
+if TYPE_CHECKING:
+    from sluiceway.simulator.player import Wire
 
 Headers = list[tuple[str, str]]
 
@@ -58,12 +62,15 @@ class Reply:
     keep_alive: bytes = b""  # what is sent while the answer is not ready yet
     # Called with the number of events sent when the client left before the end.
     abandoned: Callable[[int], None] | None = None
+    # Plays the answer in place of the player: a fault of the fault server (see faults/).
+    perform: Callable[[Wire], Awaitable[None]] | None = None
 
     @property
     def is_immediate(self) -> bool:
         """Whether the whole answer can be written at once, without waiting for anything."""
         return (
             self.wire_fault is None
+            and self.perform is None
             and self.events is None
             and self.latency_s == 0.0
             and not self.settings.keep_alive

@@ -42,6 +42,15 @@ class Wire(Protocol):
     def goaway(self) -> None:
         """Announces that this is the last answer of an HTTP/2 connection."""
 
+    def raw(self, data: bytes) -> None:
+        """Writes bytes past the protocol: what no well-behaved server would send."""
+
+    def interim(self, status: int, headers: Headers) -> None:
+        """Sends an interim answer (1xx), on HTTP/2 only."""
+
+    def reset(self, error_code: int) -> None:
+        """Sends RST_STREAM with a code of RFC 9113, section 7, on HTTP/2 only."""
+
 
 async def play(reply: Reply, wire: Wire) -> None:
     """Plays one reply to its end. Cancelled when the client leaves."""
@@ -65,6 +74,9 @@ class _Sent:
 
 
 async def _play(reply: Reply, wire: Wire, sent: _Sent) -> None:
+    if reply.perform is not None:
+        await reply.perform(wire)
+        return
     settings, fault = reply.settings, reply.wire_fault
     await _wait(reply, wire, sent)
     if fault == "stall":

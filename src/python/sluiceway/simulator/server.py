@@ -98,6 +98,12 @@ class Server:
     async def stop(self) -> None:
         """Closes the listeners, every connection, the log and the certificate's folder."""
         for listener in self._listeners:
+            # A connection that is accepted while the listener closes would be lost unclosed.
+            for sock in listener.sockets:
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for listener in self._listeners:
             listener.close()
         for connection in list(self._connections):
             connection.abort()

@@ -24,7 +24,8 @@ _PIPELINED_BYTES_MAX = 1024 * 1024
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {529: "Overloaded"}
 
 
-def _head_bytes(status: int, headers: Headers, length: int | None, keep_alive: bool) -> bytes:
+def head_bytes(status: int, headers: Headers, length: int | None, keep_alive: bool) -> bytes:
+    """The head of an answer; without a length the body is chunked."""
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers]
     lines.append("transfer-encoding: chunked" if length is None else f"content-length: {length}")
@@ -110,10 +111,10 @@ class H1Connection(Connection):
         assert self._transport is not None
         body, keep_alive = reply.body, self._reader.keep_alive
         if reply.chunked:
-            head = _head_bytes(reply.status, reply.headers, None, keep_alive)
+            head = head_bytes(reply.status, reply.headers, None, keep_alive)
             self._transport.write(b"%s%x\r\n%s\r\n0\r\n\r\n" % (head, len(body), body))
         else:
-            head = _head_bytes(reply.status, reply.headers, len(body), keep_alive)
+            head = head_bytes(reply.status, reply.headers, len(body), keep_alive)
             self._transport.write(head + body)
         if not keep_alive or reply.settings.close_after:
             self._transport.close()
@@ -122,7 +123,7 @@ class H1Connection(Connection):
         assert self._transport is not None
         body = f"{error}\n".encode()
         headers = [("content-type", "text/plain")]
-        self._transport.write(_head_bytes(error.status, headers, len(body), False) + body)
+        self._transport.write(head_bytes(error.status, headers, len(body), False) + body)
         self._transport.close()
 
     def _played(self, task: asyncio.Task[None]) -> None:
@@ -140,7 +141,7 @@ class H1Connection(Connection):
         """Writes the head; the body is chunked if there is no length."""
         if self._transport is not None:
             self._chunked, self._left = length is None, length or 0
-            self._transport.write(_head_bytes(status, headers, length, self._reader.keep_alive))
+            self._transport.write(head_bytes(status, headers, length, self._reader.keep_alive))
 
     def data(self, chunk: bytes) -> None:
         """Writes a piece of the body, as one chunk if the body is chunked."""
@@ -184,6 +185,17 @@ class H1Connection(Connection):
 
     def goaway(self) -> None:
         """HTTP/2 only; nothing to say here."""
+
+    def raw(self, data: bytes) -> None:
+        """Writes bytes as they are."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def interim(self, status: int, headers: Headers) -> None:
+        """HTTP/2 only; here it is written by hand."""
+
+    def reset(self, error_code: int) -> None:
+        """HTTP/2 only; nothing to reset here."""
 
     def abort(self) -> None:
         """Closes at once, when the simulator stops."""

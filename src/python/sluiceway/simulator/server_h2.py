@@ -49,13 +49,21 @@ class _Stream:
 class H2Connection(Connection):
     """Serves one HTTP/2 connection."""
 
-    def __init__(self, handler: Handler, connections: set[Connection]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        connections: set[Connection],
+        streams_max: int = _STREAMS_MAX,
+    ) -> None:
+        """`streams_max` is announced; a stream beyond it is refused, and nothing else suffers."""
         self._handler = handler
         self._connections = connections
+        self._streams_max = streams_max
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, _Stream] = {}
+        self.refused = 0  # streams beyond the announced limit
         self._executed_last = 0  # the highest stream that was handed to the simulation
         self._goaway_last: int | None = None
         self._close_when_quiet = False
@@ -72,12 +80,24 @@ class H2Connection(Connection):
             client=False,
             initial_values={
                 codes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
-                codes.MAX_CONCURRENT_STREAMS: _STREAMS_MAX,
+                codes.MAX_CONCURRENT_STREAMS: self._streams_max,
                 codes.MAX_HEADER_LIST_SIZE: 64 * 1024,
                 codes.ENABLE_PUSH: 0,
             },
         )
         self._h2.initiate_connection()
+        if self._streams_max < _STREAMS_MAX:
+            # The library would end the connection over one stream too many; real servers refuse
+            # that stream (RFC 9113, 5.1.2), so it is told of a limit that is never reached.
+            self._h2.local_settings = h2.settings.Settings(
+                client=False,
+                initial_values={
+                    codes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
+                    codes.MAX_CONCURRENT_STREAMS: 1_000_000,
+                    codes.MAX_HEADER_LIST_SIZE: 64 * 1024,
+                    codes.ENABLE_PUSH: 0,
+                },
+            )
         self._h2.increment_flow_control_window(_WINDOW_BYTES)
         self._flush()
 
@@ -128,6 +148,10 @@ class H2Connection(Connection):
     def _open(self, stream_id: int, raw: object) -> None:
         if self._goaway_last is not None and stream_id > self._goaway_last:
             return  # announced as not processed: the client knows
+        if len(self._streams) >= self._streams_max:
+            self._h2.reset_stream(stream_id, H2_ERRORS["refused_stream"])
+            self.refused += 1
+            return
         headers: dict[str, str] = {}
         for name, value in cast(list[tuple[str, str]], raw):
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -155,6 +179,9 @@ class H2Connection(Connection):
         reply = self._handler(request)
         if reply.wire_fault not in ("goaway", "refused"):
             self._executed_last = max(self._executed_last, stream_id)
+        if reply.wire_fault == "goaway" and reply.latency_s == 0.0:
+            self.goaway(stream_id, answered=False)  # at once: nothing behind it is executed
+            return
         wire = _StreamWire(self, stream_id)
         if reply.is_immediate:
             wire.head(reply.status, reply.headers, len(reply.body))
@@ -177,9 +204,13 @@ class H2Connection(Connection):
 
     def send_head(self, stream_id: int, headers: list[tuple[str, str]]) -> None:
         """Sends the response's headers, unless the stream is gone."""
-        if stream_id in self._streams:
+        if stream_id not in self._streams:
+            return
+        try:
             self._h2.send_headers(stream_id, headers)
-            self._flush()
+        except h2.exceptions.ProtocolError:  # the client's reset came with its request, in one read
+            self._forget(stream_id, cancel=False)
+        self._flush()
 
     def queue(self, stream_id: int, chunk: bytes, ending: bool) -> None:
         """Queues bytes, or the end, and sends what flow control lets through."""
@@ -231,6 +262,10 @@ class H2Connection(Connection):
             self._forget(stream_id)
             self._flush()
 
+    def reset_with(self, stream_id: int, error_code: int) -> None:
+        """Sends RST_STREAM with this code."""
+        self._reset(stream_id, error_code)
+
     def reset(self, stream_id: int, settings: Settings) -> None:
         """Sends RST_STREAM with the settings' code; `reset=true` drops the whole connection."""
         if settings.reset:
@@ -255,6 +290,12 @@ class H2Connection(Connection):
         for other in [other for other in self._streams if other > last]:
             self._forget(other)
         self._close_when_quiet = True
+
+    def write(self, data: bytes) -> None:
+        """Writes bytes past the library, after what it has to say."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.write(data)
 
     def close_when_quiet(self) -> None:
         """Closes the connection once every stream is done."""
@@ -330,3 +371,15 @@ class _StreamWire:
     def goaway(self) -> None:
         """Announces that this answer is the connection's last."""
         self._connection.goaway(self._stream_id, answered=True)
+
+    def raw(self, data: bytes) -> None:
+        """Writes frames, or what are none."""
+        self._connection.write(data)
+
+    def interim(self, status: int, headers: Headers) -> None:
+        """Sends an informational block of headers."""
+        self._connection.send_head(self._stream_id, [(":status", str(status)), *headers])
+
+    def reset(self, error_code: int) -> None:
+        """Sends RST_STREAM."""
+        self._connection.reset_with(self._stream_id, error_code)

@@ -98,6 +98,7 @@ class Settings:
     h2_error: str = "internal_error"
     executed: bool | None = None
     bill: str | None = None
+    batch_looks: int = 0  # looks at a batch that find it still at work
 
 
 def _integer(low: int, high: int) -> Callable[[object], int]:
@@ -196,6 +197,7 @@ KEYS: dict[str, Callable[[object], object]] = {
     "h2_error": _one_of(list(H2_ERRORS)),
     "executed": _boolean,
     "bill": _one_of(["full", "partial", "none"]),
+    "batch_looks": _COUNT,
 }
 if set(KEYS) != {field.name for field in fields(Settings)}:
     raise AssertionError("KEYS and Settings have drifted apart")

@@ -185,7 +185,10 @@ def line_nanousd(units: int, rate_nanousd: int) -> int:
     return quotient
 
 
-def bill_nanousd(model: str, usage: Usage, arrived_unix_s: float) -> int:
-    """What this usage costs, in nano-dollars. Raises KeyError for a model without a tariff."""
+def bill_nanousd(model: str, usage: Usage, arrived_unix_s: float, batch: bool = False) -> int:
+    """What this usage costs, in nano-dollars; in a batch, half of every rate (both providers that
+    have batches say so on their price pages). KeyError for a model without a tariff."""
     rates = TARIFFS[model].rates(usage.prompt, arrived_unix_s)
+    if batch:
+        rates = rates.scaled("0.5", "0.5")
     return sum(line_nanousd(getattr(usage, name), getattr(rates, name)) for name in BUCKETS)

@@ -5,10 +5,11 @@ message, as other formats have it, moves into `system`, so that one list of mess
 fallback chain. Tools in the other format's declaration are translated.
 
 Bounded: text, tool calls and their text results, thinking blocks (their bytes are longer than what
-they stand for), tools that the caller runs, the fields in `_BOUNDED`. Images, documents, files,
-server tools, containers and MCP servers have no bound here. `cache_control` makes the dearer cache
-writes reachable. Anthropic's tokenizer is not published; an earlier one normalised text (NFKC),
-which can lengthen it, so what normalisation would add to text outside ASCII is allowed for.
+they stand for), images by value or URL (Anthropic scales each down to a stated size), tools that
+the caller runs, the fields in `_BOUNDED`. Documents, files, server tools, containers and MCP
+servers have no bound here. `cache_control` makes the dearer cache writes reachable. Anthropic's
+tokenizer is not published; an earlier one normalised text (NFKC), which can lengthen it, so what
+normalisation would add to text outside ASCII is allowed for.
 
 Source: Anthropic's API reference (messages), OpenAPI document of 2026-05; allowances and their
 sources stand in registry.toml.
@@ -67,7 +68,7 @@ _WRITES_1H = (*_WRITES_5M, "cache_write_1h")
 
 def encode_chat(facts: ChatFacts, prompt: Prompt, options: Options, stream: bool) -> Encoded:
     """The body of POST /v1/messages and its bounds; InvalidRequest for nonsense."""
-    bounds = Bounds(facts.base_allowance)
+    bounds = Bounds(facts.base_allowance, facts.allowances.get("per_image", 0))
     body: Body = {"model": facts.model}
     if prompt.__class__ is str and prompt:
         if not prompt.isascii():
@@ -154,13 +155,20 @@ def _parts(parts: object, where: str, bounds: Bounds) -> None:
         if not isinstance(part, Mapping):
             raise InvalidType(f"{where} has a content part that is not a dict")
         kind = part.get("type")
-        if not isinstance(kind, str) or kind not in _BOUNDED_PARTS:
+        if kind == "image" and bounds.per_image and _source_of(part) in ("base64", "url"):
+            bounds.allowance += bounds.per_image
+        elif not isinstance(kind, str) or kind not in _BOUNDED_PARTS:
             bounds.no_bound(f"a content part of type {short(kind)} in {where}")
         elif kind == "text" and not isinstance(part.get("text"), str):
             raise InvalidType(f"{where} has a text part without a text")
         elif kind == "tool_result" and isinstance(part.get("content"), list) and part["content"]:
             _parts(part["content"], where, bounds)
         _cache_control(part, bounds)
+
+
+def _source_of(part: Mapping[str, Any]) -> object:
+    source = part.get("source")
+    return source.get("type") if isinstance(source, Mapping) else None
 
 
 def _cache_control(holder: Mapping[str, Any], bounds: Bounds) -> None:

@@ -77,10 +77,11 @@ EncodeChat = Callable[[ChatFacts, Prompt, Options, bool], Encoded]
 class Bounds:
     """What an encoder gathers while it reads: additions to the allowance, and the unbounded."""
 
-    __slots__ = ("allowance", "unbounded", "writes_1h", "writes_5m")
+    __slots__ = ("allowance", "per_image", "unbounded", "writes_1h", "writes_5m")
 
-    def __init__(self, allowance: int) -> None:
+    def __init__(self, allowance: int, per_image: int = 0) -> None:
         self.allowance = allowance
+        self.per_image = per_image  # the most that one image may cost; 0: not stated
         self.unbounded = ""
         self.writes_5m = False
         self.writes_1h = False

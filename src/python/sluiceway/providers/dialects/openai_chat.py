@@ -5,8 +5,10 @@ the dialect's row names), streams always ask for their usage, and where the prov
 tiers the standard one is asked for by name, since "auto" follows a project setting that no one here
 can see. `n` multiplies the bound of the output.
 
-Bounded: text parts, function and custom tools (run by the caller), the fields in `_BOUNDED`.
-Everything else, such as images, audio, files, web search or predicted outputs, has no bound here.
+Bounded: text parts, images whose `detail` is "low" or "high" where the row states what one may
+cost (other details follow the picture's size without a published end), function and custom tools
+(run by the caller), the fields in `_BOUNDED`. Everything else, such as audio, files, web search or
+predicted outputs, has no bound here.
 
 Source: OpenAI's OpenAPI document, 2026-08-21 (schema CreateChatCompletionRequest); allowances and
 their sources stand in registry.toml.
@@ -69,7 +71,7 @@ def encode_chat(facts: ChatFacts, prompt: Prompt, options: Options, stream: bool
         messages = [{"role": "user", "content": prompt}]
     else:
         bounds = Bounds(facts.base_allowance)
-        messages = _messages(prompt, bounds)
+        messages = _messages(prompt, bounds, facts.allowances.get("per_image", 0))
     body: Body = {"model": facts.model, "messages": messages}
     maximum = choices = 0
     tier = unbounded = ""
@@ -91,7 +93,7 @@ def encode_chat(facts: ChatFacts, prompt: Prompt, options: Options, stream: bool
     return Encoded(body, maximum * (choices or 1), allowance, (), tier, unbounded)
 
 
-def _messages(prompt: object, bounds: Bounds) -> list[Any]:
+def _messages(prompt: object, bounds: Bounds, per_image: int) -> list[Any]:
     messages = message_list(prompt, _ROLES) if prompt.__class__ is not str else []
     if not messages:
         raise wrong_prompt(prompt)
@@ -103,7 +105,7 @@ def _messages(prompt: object, bounds: Bounds) -> list[Any]:
         if isinstance(content, str):
             continue
         if isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
-            _parts(content, index, bounds)
+            _parts(content, index, bounds, per_image)
         elif content is not None or not (message.get("tool_calls") or message.get("function_call")):
             raise InvalidType(
                 f"message {index} has a content that is neither a str nor a list of parts"
@@ -111,13 +113,19 @@ def _messages(prompt: object, bounds: Bounds) -> list[Any]:
     return messages
 
 
-def _parts(parts: Sequence[Any], index: int, bounds: Bounds) -> None:
+def _parts(parts: Sequence[Any], index: int, bounds: Bounds, per_image: int) -> None:
     for part in parts:
         if not isinstance(part, Mapping):
             raise InvalidType(f"message {index} has a content part that is not a dict")
         kind = part.get("type")
         field = _TEXT_PARTS.get(kind) if isinstance(kind, str) else None
-        if field is None:
+        if kind == "image_url" and per_image:
+            image = part.get("image_url")
+            if isinstance(image, Mapping) and image.get("detail") in ("low", "high"):
+                bounds.allowance += per_image
+            else:
+                bounds.no_bound(f'an image_url without detail "low" or "high" in message {index}')
+        elif field is None:
             bounds.no_bound(f"a content part of type {short(kind)} in message {index}")
         elif not isinstance(part.get(field), str):
             raise InvalidType(f"message {index} has a {kind} part without a {field}")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from sluiceway.simulator import rate_headers
 from sluiceway.simulator.message import Headers, Request
+from sluiceway.simulator.providers.anthropic_batches import operation_of
 from sluiceway.simulator.providers.anthropic_requests import validate
 from sluiceway.simulator.providers.dialect import (
     Chat,
@@ -107,6 +108,9 @@ class AnthropicMessages:
         operation = routes.get((method, path))
         if operation is not None:
             return operation
+        batch = operation_of(method, path)
+        if batch is not None:
+            return batch
         if path.startswith("/v1/models/") and method == "GET":
             return "model/" + path.removeprefix("/v1/models/")
         if path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/models"):

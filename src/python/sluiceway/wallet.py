@@ -1,0 +1,423 @@
+"""Wallets: money or credits that were topped up, and allowances that come back every month.
+
+Model: a wallet is one or two scopes of the ledger. What was topped up is a scope whose limit is the
+sum of its top-ups (entries of kind "grant"), so that it cannot be overspent by anybody who shares
+the file. A monthly allowance is a second scope with a calendar month for its window; what is not
+used of it is gone with the month. A deduction takes from the month first, then from what was topped
+up, and is made whole or not at all.
+
+A wallet of dollars has no allowance (that would be a budget with period="month") and is also a
+budget: calls run under it. Other units are counted in thousandths and are for deductions only.
+
+    wallet = gw.wallet("account:7")
+    wallet.top_up("20.00", evidence="invoice 2026-118", idempotency_key="invoice-2026-118")
+    with wallet:
+        result = gw.chat("openai/gpt-6-luna", "Name three rivers")
+    wallet.refund(result, "0.01", reason="the voice was wrong")
+
+    credits = gw.credits("account:7", monthly="100")
+    if credits.can_afford(3):
+        credits.deduct(3, reason="a short video")
+
+Amounts are `Decimal` out, and str, int or Decimal in; a float is an InvalidType. A key makes a
+top-up or a deduction happen once, whoever repeats it. Each write is one commit; a deduction that
+takes from both parts is two, of which the first is refunded if the second does not fit.
+
+Time: reading and writing, about a millisecond on a good disk. Any thread, any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sluiceway._booking import Booking, book, stated
+from sluiceway._budget import Budget
+from sluiceway._failures import budget_exceeded
+from sluiceway._frames import Frame
+from sluiceway._terms import DOLLAR, Terms, unit_name
+from sluiceway._wallet_history import (
+    Movement,
+    UsageRow,
+    WalletEntry,
+    WalletUsage,
+    entry_of,
+    movements,
+    rows_of,
+)
+from sluiceway.errors import BudgetExceeded, InvalidRequest, InvalidType
+from sluiceway.money import amount_of, units_of
+from sluiceway.options import Money
+from sluiceway.types import CallResult, Estimate, Frozen
+
+if TYPE_CHECKING:
+    from sluiceway._hub import Hub
+
+TRIES_MAX = 5
+ENTRIES_MAX = 2**40
+_set = object.__setattr__
+
+
+class Deduction(Frozen):
+    """What was deducted: `amount` in `unit`, in one or two bookings, the month's first."""
+
+    __slots__ = ("amount", "bookings", "unit")
+    amount: Decimal
+    unit: str
+    bookings: tuple[Booking, ...]
+
+    def __init__(self, amount: Decimal, unit: str, bookings: tuple[Booking, ...]) -> None:
+        _set(self, "amount", amount)
+        _set(self, "unit", unit)
+        _set(self, "bookings", bookings)
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the idempotency key had been used before, so that nothing was deducted now."""
+        return all(booking.duplicate for booking in self.bookings)
+
+    @property
+    def call_id(self) -> str:
+        """The id of the first booking."""
+        return self.bookings[0].call_id
+
+    def __reduce__(self) -> tuple[type[Deduction], tuple[object, ...]]:
+        return Deduction, (self.amount, self.unit, self.bookings)
+
+    def __repr__(self) -> str:
+        return f"Deduction({self.amount:f} {self.unit}{', duplicate' * self.duplicate})"
+
+
+class Wallet:
+    """See the top of the file."""
+
+    __slots__ = ("_decimals", "_hub", "_month", "_purse", "name", "unit")
+
+    def __init__(
+        self,
+        hub: Hub,
+        name: object,
+        *,
+        unit: str | None = None,
+        monthly: Money | None = None,
+        time_zone: str | None = None,
+        replace: bool = False,
+    ) -> None:
+        if not isinstance(name, str):
+            raise InvalidType(f'the wallet is a {type(name).__name__}, not a "kind:key" str')
+        kind, _, key = name.partition(":")
+        if not kind or not key or set(name) & set("@#"):
+            raise InvalidRequest(f'the wallet {name!r} is not of the form "kind:key"')
+        template = hub.config.wallets.get(kind, {})
+        self._hub = hub
+        self.name = name
+        self.unit = unit_name(unit or template.get("unit", DOLLAR))
+        if self.unit != template.get("unit", DOLLAR):
+            template = {}  # meant for another wallet of the same account
+        stated = monthly is not None
+        if monthly is None:
+            monthly = template.get("monthly")
+        if monthly is not None and self.unit == DOLLAR:
+            raise InvalidRequest(
+                "a wallet of dollars has no monthly allowance; use"
+                f' gw.budget("{name}", usd=..., period="month"), or credits'
+            )
+        marks = {word: value for word, value in template.items() if word in _MARKS}
+        part = "" if self.unit == DOLLAR else f".{self.unit}"
+        terms = Terms(marks, unit=self.unit).with_limit(0)
+        self._decimals = terms.decimals
+        self._purse = Budget._of(hub, f"wallet{part}:{name}", terms)
+        self._month: Budget | None = None
+        zone = time_zone or template.get("time_zone", "UTC")
+        month = Terms({**marks, "period": "month", "time_zone": zone}, unit=self.unit)
+        if monthly is not None:
+            month = month.with_limit(amount_of(monthly, self._decimals, "monthly"))
+            month.stated_limit = stated or replace
+        allowance = f"allowance{part}:{name}"
+        if monthly is not None:
+            replace = replace or bool(template.get("replace") and not stated)
+            self._month = Budget._of(hub, allowance, month, replace=replace)
+        elif allowance in hub.scopes:
+            known = hub.scopes[allowance].terms.with_limit(None)
+            self._month = Budget._of(hub, allowance, known)
+
+    # --- as a budget
+
+    def __enter__(self) -> Wallet:
+        if self.unit != DOLLAR:
+            raise InvalidRequest(
+                f"the wallet {self.name} counts {self.unit}, and calls cost dollars; use deduct()"
+            )
+        self._purse.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._purse.__exit__(*exc)
+
+    async def __aenter__(self) -> Wallet:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__()
+
+    @property
+    def budget(self) -> Budget:
+        """What was topped up, as a budget: components, thresholds, status, bind."""
+        return self._purse
+
+    # --- reading
+
+    @property
+    def balance(self) -> Decimal:
+        """What can be spent now: what was topped up and this month's allowance, less what is spent,
+        held by running calls and in doubt."""
+        return units_of(sum(self._left()), self._decimals)
+
+    @property
+    def spent(self) -> Decimal:
+        """What ended calls and deductions cost: of what was topped up, and of this month."""
+        return units_of(sum(raw["settled"] for raw in self._raws()), self._decimals)
+
+    @property
+    def held(self) -> Decimal:
+        """What running calls hold."""
+        return units_of(sum(raw["held"] for raw in self._raws()), self._decimals)
+
+    @property
+    def in_doubt(self) -> Decimal:
+        """The ceilings of calls that may have been billed."""
+        return units_of(sum(raw["in_doubt"] for raw in self._raws()), self._decimals)
+
+    @property
+    def monthly(self) -> Decimal | None:
+        """The monthly allowance, or None."""
+        return None if self._month is None else self._month.limit
+
+    @property
+    def status(self) -> str:
+        """The status of what was topped up and of this month's allowance together."""
+        raws = self._raws()
+        whole = {word: sum(raw[word] for raw in raws) for word in ("limit", "settled", "in_doubt")}
+        return self._purse.terms.status_of({**whole, "blocked": any(r["blocked"] for r in raws)})
+
+    def can_afford(self, amount: Money | Estimate) -> bool:
+        """Whether that much is there now: an amount, or the ceiling of an estimate in dollars.
+
+        Somebody else may be faster; only a deduction or a call itself is sure.
+        """
+        if isinstance(amount, Estimate):
+            if self.unit != DOLLAR:
+                raise InvalidType(f"an estimate is in dollars, and this wallet counts {self.unit}")
+            amount = amount.ceiling
+        needed = amount_of(amount, self._decimals, "amount")
+        return sum(self._left()) >= needed
+
+    def history(self, since_s: float = 0.0, until_s: float = float("inf")) -> list[WalletEntry]:
+        """Every movement of a span of ledger time (Unix seconds), oldest first."""
+        return [
+            entry_of(move, self._decimals)
+            for move in self._movements()
+            if since_s <= move.at_s < until_s
+        ]
+
+    def usage(self, by: str = "day", since_s: float = 0.0) -> WalletUsage:
+        """What was used by "hour", "day", "week" or "month", with limit and remainder."""
+        zone = self._zone
+        monthly = None if self._month is None else self._month._raw()["limit"]
+        moves = [move for move in self._movements() if move.reserved_s >= since_s]
+        rows: tuple[UsageRow, ...] = rows_of(moves, by, zone, self._decimals, monthly)
+        raws = self._raws()
+        limit = sum(raw["limit"] for raw in raws)
+        used = sum(raw["settled"] for raw in raws)
+        left = sum(_left_of(raw) for raw in raws)
+        amounts = (units_of(one, self._decimals) for one in (limit, used, left))
+        return WalletUsage(by, rows, *amounts)
+
+    # --- writing
+
+    def top_up(
+        self, amount: Money, evidence: str, *, idempotency_key: str | None = None
+    ) -> Decimal:
+        """Adds money that came in, for good; returns the balance. `evidence` says from where."""
+        added = self._positive(amount)
+        stated(evidence, "evidence", "say where the money comes from")
+        key = {} if idempotency_key is None else {"idempotency_key": self._key(idempotency_key)}
+        self._hub.engine.ledger_grant(self._purse.scope, added, evidence, **key)
+        return self.balance
+
+    def withdraw(
+        self, amount: Money, evidence: str, *, idempotency_key: str | None = None
+    ) -> Decimal:
+        """Takes topped-up money out again, at most what is left of it; returns the balance."""
+        taken = self._positive(amount)
+        stated(evidence, "evidence", "say where the money goes")
+        key = {} if idempotency_key is None else {"idempotency_key": self._key(idempotency_key)}
+        self._hub.engine.ledger_grant(self._purse.scope, -taken, evidence, **key)
+        return self.balance
+
+    def deduct(
+        self,
+        amount: Money,
+        reason: str,
+        *,
+        operation: str = "deduct",
+        idempotency_key: str | None = None,
+        force: bool = False,
+    ) -> Deduction:
+        """Takes an amount, whole or not at all. BudgetExceeded where it is not there.
+
+        `force=True` is for what was used already: it is taken anyway, and the wallet blocks until
+        a top-up covers it.
+        """
+        stated(reason, "reason", "say what the deduction is for")
+        asked = self._positive(amount)
+        key = None if idempotency_key is None else self._key(idempotency_key)
+        if self._month is None:
+            bookings = [self._take(self._purse, asked, reason, operation, key, force)]
+        else:
+            bookings = self._take_both(asked, reason, operation, key, force)
+        return Deduction(units_of(asked, self._decimals), self.unit, tuple(bookings))
+
+    def refund(
+        self, call: CallResult | Deduction | Booking | str, amount: Money, reason: str
+    ) -> Decimal:
+        """Gives back part of what a call or a deduction cost, where it was taken; the new balance.
+
+        InvalidRequest if that is more than it cost and was not refunded before. Of a deduction in
+        two parts, what was topped up comes back first.
+        """
+        stated(reason, "reason", "say why the money comes back")
+        left = self._positive(amount)
+        if not isinstance(call, Deduction):
+            call_id = call if isinstance(call, str) else call.call_id
+            self._hub.settled()  # a call that has just ended is settled a moment later
+            self._hub.engine.ledger_refund(call_id, left, reason)
+            return self.balance
+        parts = []
+        for booking in reversed(call.bookings):
+            part = min(left, amount_of(booking.amount, self._decimals, "amount"))
+            left -= part
+            parts.append((booking.call_id, part))
+        if left:
+            raise InvalidRequest(f"the deduction was {call.amount:f}; more cannot be refunded")
+        for call_id, part in parts:
+            if part:
+                self._hub.engine.ledger_refund(call_id, part, reason)
+        return self.balance
+
+    # --- inside
+
+    @property
+    def _zone(self) -> str:
+        return "UTC" if self._month is None else self._month.terms.time_zone
+
+    def _parts(self) -> Sequence[Budget]:
+        return (self._purse,) if self._month is None else (self._month, self._purse)
+
+    def _raws(self) -> list[dict[str, Any]]:
+        return [part._raw() for part in self._parts()]
+
+    def _left(self) -> list[int]:
+        return [_left_of(raw) for raw in self._raws()]
+
+    def _positive(self, amount: Money) -> int:
+        parts = amount_of(amount, self._decimals, "amount")
+        if parts == 0:
+            raise InvalidRequest("the amount is 0")
+        return parts
+
+    def _key(self, key: str) -> str:
+        stated(key, "idempotency_key", "leave it out, or give a name of this one event")
+        return f"{self._purse.name}/{key}"  # a key belongs to one wallet
+
+    def _movements(self) -> list[Movement]:
+        self._hub.settled()
+        sources = {self._purse.name: "topped_up"}
+        if self._month is not None:
+            sources[self._month.name] = "monthly"
+        entries = self._hub.engine.ledger_entries(0.0, float("inf"), ENTRIES_MAX)
+        return sorted(movements(entries, sources), key=lambda move: move.at_s)
+
+    def _take(
+        self, part: Budget, amount: int, reason: str, operation: str, key: str | None, force: bool
+    ) -> Booking:
+        # In the wallet alone: what a customer pays is no cost of the day's.
+        return book(
+            self._hub,
+            Frame((), (), {}, None, None).enter(part, (part,)),
+            operation,
+            amount,
+            note=reason,
+            idempotency_key=key,
+            force=force,
+            counted_in=self.unit,
+        )
+
+    def _take_both(
+        self, asked: int, reason: str, operation: str, key: str | None, force: bool
+    ) -> list[Booking]:
+        """From the month what it has, the rest from what was topped up.
+
+        With a key the month's booking is made in any case, with nothing if need be: whoever repeats
+        the deduction learns from it how much was taken there.
+        """
+        assert self._month is not None
+        first_key, rest_key = (None, None) if key is None else (f"{key}/1", f"{key}/2")
+        for _ in range(TRIES_MAX):
+            month, purse = self._left()
+            part = min(asked, max(month, 0))
+            enough = asked - part <= purse or force
+            if not enough:
+                if key is None:
+                    break
+                part = 0
+            done: list[Booking] = []
+            if part or key is not None:
+                try:
+                    done = [self._take(self._month, part, reason, operation, first_key, False)]
+                except BudgetExceeded:
+                    continue  # somebody was faster: look again
+                if done[0].duplicate:
+                    part = self._cost_of(done[0].call_id)
+                    done = [done[0].with_amount(units_of(part, self._decimals))]
+            if part >= asked:
+                return done
+            try:
+                rest = self._take(self._purse, asked - part, reason, operation, rest_key, force)
+            except BudgetExceeded:
+                if part and not done[0].duplicate:
+                    note = "the rest of the deduction did not fit"
+                    self._hub.engine.ledger_refund(done[0].call_id, part, note)
+                if key is not None:
+                    break
+                continue
+            return [*done, rest] if part else [rest]
+        raise self._too_little(asked)
+
+    def _cost_of(self, call_id: str) -> int:
+        """What a booking costs now. Reads the entries; only for repeated keys."""
+        cost = 0
+        for entry in self._hub.engine.ledger_entries(0.0, float("inf"), ENTRIES_MAX):
+            if entry["call_id"] == call_id and entry["kind"] in ("settle", "correct", "refund"):
+                sign = -1 if entry["kind"] == "refund" else 1
+                cost += sign * entry["amount_nanousd"]
+        return cost
+
+    def _too_little(self, asked: int) -> BudgetExceeded:
+        raws = self._raws()
+        words = ("limit", "settled", "held", "in_doubt")
+        whole: dict[str, Any] = {word: sum(raw[word] for raw in raws) for word in words}
+        whole["blocked"] = any(raw["blocked"] for raw in raws)
+        scope = self._purse.name
+        return budget_exceeded({**whole, "scope": scope, "amount": asked}, {}, self.unit)
+
+    def __repr__(self) -> str:
+        return f"Wallet({self.name}, {self.unit})"
+
+
+def _left_of(raw: dict[str, Any]) -> int:
+    return int(raw["limit"]) - int(raw["settled"]) - int(raw["held"]) - int(raw["in_doubt"])
+
+
+_MARKS = frozenset(("warn", "critical", "statuses", "on_exceed", "fallbacks"))

@@ -1,0 +1,272 @@
+// Bookings, grants, refunds and jobs on both backends; amounts are small, sums are done by hand.
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include "store/store_testing.h"
+
+namespace sluiceway::store {
+namespace {
+
+class BookingTest : public ::testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override { open(); }
+  void open() {
+    auto ledger =
+        open_ledger({.path = GetParam() ? directory_.file() : ":memory:",
+                     .durability = GetParam() ? Durability::kProcess : Durability::kMemory,
+                     .admit = &plain_admit,
+                     .clock = &clock_,
+                     .threaded = false},
+                    &sink_);
+    ASSERT_TRUE(ledger.ok()) << ledger.status();
+    ledger_ = *ledger;
+  }
+  std::shared_ptr<Scope> scope(ScopeConfig config) {
+    auto opened = ledger_->open_scope(config);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    return *opened;
+  }
+  StatusOr<Booked> book(std::uint64_t n, Nanousd amount, std::vector<std::shared_ptr<Scope>> scopes,
+                        bool force = false) {
+    return ledger_->book({.call_id = make_id(n),
+                          .amount = amount,
+                          .scopes = std::move(scopes),
+                          .labels = plain_labels(),
+                          .evidence = "meter",
+                          .force = force});
+  }
+  Verdict::Kind ask(std::uint64_t n, Nanousd amount, std::vector<std::shared_ptr<Scope>> scopes,
+                    bool job = false) {
+    ledger_->reserve({.token = n,
+                      .call_id = make_id(n),
+                      .intent_id = make_id(n),
+                      .amount = amount,
+                      .scopes = std::move(scopes),
+                      .labels = plain_labels(),
+                      .job = job});
+    ledger_->pump();
+    return sink_.wait(n).kind;
+  }
+  void expect_balance(const Scope& scope, Nanousd settled, Nanousd held, Nanousd in_doubt,
+                      bool blocked = false) {
+    auto b = ledger_->balance(scope);
+    ASSERT_TRUE(b.ok()) << b.status();
+    EXPECT_EQ(b->settled, settled);
+    EXPECT_EQ(b->held, held);
+    EXPECT_EQ(b->in_doubt, in_doubt);
+    EXPECT_EQ(b->blocked, blocked);
+  }
+  std::vector<std::string> problems() {
+    auto report = ledger_->verify();
+    EXPECT_TRUE(report.ok()) << report.status();
+    return report.ok() ? report->problems : std::vector<std::string>{};
+  }
+  void TearDown() override {
+    EXPECT_EQ(problems(), std::vector<std::string>{});
+    ledger_->close();
+  }
+
+  ScratchDirectory directory_;
+  ManualClock clock_{1'000 * kSecond, kSunday};
+  KeepingSink sink_;
+  std::shared_ptr<Ledger> ledger_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, BookingTest, ::testing::Values(false, true),
+                         [](const auto& backend) { return backend.param ? "sqlite" : "memory"; });
+
+TEST_P(BookingTest, CountsBesideCallsInTheirWindows) {
+  auto day = scope({.kind = "day", .limit = 100, .period = Period::kDay});
+  auto hour = scope({.kind = "hour", .limit = 100, .rolling_ns = 3'600 * kSecond});
+  EXPECT_EQ(ask(1, 50, {day, hour}), Verdict::kAdmitted);
+  EXPECT_TRUE(book(2, 50, {day, hour, day})->admitted);  // named twice counts once
+  EXPECT_FALSE(book(3, 1, {day})->admitted);
+  EXPECT_EQ(ask(4, 1, {hour}), Verdict::kExceeded);
+  expect_balance(*day, 50, 50, 0);
+  clock_.advance(86'400 * kSecond);
+  EXPECT_TRUE(book(5, 100, {day, hour})->admitted);
+  expect_balance(*day, 100, 0, 0);
+  EXPECT_EQ(book(6, 0, {})->balance.settled, 0);  // no scope: counted by its labels only
+}
+
+TEST_P(BookingTest, AnIdIsBookedOnce) {
+  auto video = scope({.kind = "video", .key = "42", .limit = 100});
+  EXPECT_TRUE(book(1, 10, {video})->admitted);
+  EXPECT_EQ(book(1, 10, {video}).status().code(), absl::StatusCode::kFailedPrecondition);
+  expect_balance(*video, 10, 0, 0);
+  EXPECT_EQ(ask(2, 10, {video}), Verdict::kAdmitted);
+  EXPECT_EQ(book(2, 10, {video}).status().code(), absl::StatusCode::kFailedPrecondition);
+  expect_balance(*video, 10, 10, 0);
+}
+
+// Two scopes of 100 and 60 with 50 used: 30 more leave the first within, the second 20 above.
+TEST_P(BookingTest, AForcedOneIsAnOverrunOfExactlyTheExcess) {
+  auto video = scope({.kind = "video", .key = "42", .limit = 100});
+  auto day = scope({.kind = "day", .limit = 60});
+  ASSERT_TRUE(book(1, 50, {video, day})->admitted);
+  auto booked = book(2, 30, {video, day}, true);
+  ASSERT_TRUE(booked.ok()) << booked.status();
+  EXPECT_TRUE(booked->admitted && booked->overrun);
+  expect_balance(*video, 80, 0, 0);
+  expect_balance(*day, 80, 0, 0, true);
+  EXPECT_EQ(ledger_->verify()->over_limit,
+            std::vector<std::string>{"day is 20 above its limit; overruns explain 20"});
+  ledger_->pump();
+  EXPECT_EQ(ledger_->stats().overruns, 1u);
+  EXPECT_EQ(ask(3, 0, {day}), Verdict::kBlocked);
+  EXPECT_EQ(ask(4, 20, {video}), Verdict::kAdmitted);
+  auto within = book(5, 0, {day}, true);  // forced where it is full already
+  EXPECT_TRUE(within->admitted && !within->overrun);
+}
+
+TEST_P(BookingTest, GrantsMoveTheLimitOfRunningAndLaterCalls) {
+  auto account = scope({.kind = "account", .key = "7", .limit = 100, .period = Period::kMonth});
+  ASSERT_EQ(ask(1, 90, {account}), Verdict::kAdmitted);
+  EXPECT_EQ(ask(2, 20, {account}), Verdict::kExceeded);
+  EXPECT_EQ(*ledger_->grant(make_id(100), *account, 10, "payment"), 110);
+  EXPECT_EQ(ask(3, 20, {account}), Verdict::kAdmitted);
+  // 110 is held: nothing can be taken away, and more not either.
+  EXPECT_EQ(ledger_->grant(make_id(101), *account, -1, "x").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ledger_->grant(make_id(100), *account, 5, "again").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ledger_->balance(*account)->limit, 110);
+  EXPECT_EQ(account->limit(), 110);
+  clock_.advance(31 * 86'400 * kSecond);  // the next month has it too
+  EXPECT_EQ(ask(4, 110, {account}), Verdict::kAdmitted);
+}
+
+TEST_P(BookingTest, ALimitIsItsConfigurationAndItsGrants) {
+  auto account = scope({.kind = "account", .key = "7", .limit = 100});
+  ASSERT_TRUE(ledger_->grant(make_id(100), *account, 50, "payment").ok());
+  EXPECT_EQ(ledger_->balance(*scope({.kind = "account", .key = "7", .limit = 100}))->limit, 150);
+  auto other = ledger_->open_scope({.kind = "account", .key = "7", .limit = 150});
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kFailedPrecondition);
+  auto replaced = scope({.kind = "account", .key = "7", .limit = 20, .replace = true});
+  EXPECT_EQ(ledger_->balance(*replaced)->limit, 70);
+  auto big = ledger_->open_scope(
+      {.kind = "account", .key = "7", .limit = kNanousdMax - 1, .replace = true});
+  EXPECT_EQ(big.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(BookingTest, RefundsGoToTheWindowOfTheReservation) {
+  auto day = scope({.kind = "day", .limit = 100, .period = Period::kDay});
+  ASSERT_EQ(ask(1, 80, {day}), Verdict::kAdmitted);
+  EXPECT_EQ(ledger_->refund(make_id(1), 1, "x").status().code(),
+            absl::StatusCode::kFailedPrecondition);  // it has not ended
+  ledger_->finish({.call_id = make_id(1), .kind = EntryKind::kSettle, .amount = 60});
+  ledger_->pump();
+  clock_.advance(86'400 * kSecond);
+  ASSERT_TRUE(book(2, 5, {day})->admitted);
+  EXPECT_EQ(*ledger_->refund(make_id(1), 40, "credit note"), 20);
+  EXPECT_EQ(ledger_->refund(make_id(1), 21, "x").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  expect_balance(*day, 5, 0, 0);
+  auto scopes = *ledger_->scopes();
+  ASSERT_EQ(scopes.size(), 2u);
+  EXPECT_EQ(scopes[0].balance.settled, 20);
+}
+
+TEST_P(BookingTest, ACorrectionIsNotBelowTheRefunds) {
+  auto video = scope({.kind = "video", .key = "42", .limit = 100});
+  ask(1, 80, {video});
+  ledger_->finish({.call_id = make_id(1), .kind = EntryKind::kInDoubt});
+  ledger_->pump();
+  ASSERT_EQ(*ledger_->post_in_doubt(0), 1);
+  EXPECT_EQ(*ledger_->refund(make_id(1), 30, "credit note"), 50);
+  EXPECT_EQ(ledger_->resolve(make_id(1), 29, "bill").code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(ledger_->resolve(make_id(1), 70, "bill").ok());  // 70 billed, 30 given back
+  expect_balance(*video, 40, 0, 0);
+}
+
+TEST_P(BookingTest, AJobEndsWithItsHoldInOneCommit) {
+  auto video = scope({.kind = "video", .key = "42", .limit = 1'000});
+  ASSERT_EQ(ask(1, 800, {video}), Verdict::kAdmitted);
+  ASSERT_TRUE(ledger_
+                  ->create_job({.call_id = make_id(1),
+                                .provider = "fal",
+                                .account = "main",
+                                .tenant = "acme",
+                                .key_id = "k1",
+                                .provider_job_id = "job-1",
+                                .state = "running"})
+                  .ok());
+  EXPECT_EQ(ledger_->holds()->front().owner, 0);
+  EXPECT_EQ((*ledger_->find_job(make_id(1)))->created_ns, kSunday);
+  ledger_->pump();
+  const std::uint64_t commits = ledger_->stats().commits;
+  ASSERT_TRUE(ledger_->update_job({.call_id = make_id(1), .state = "done", .settle = 750}).ok());
+  ledger_->pump();
+  EXPECT_EQ(ledger_->stats().commits, commits + 1);
+  expect_balance(*video, 750, 0, 0);
+  EXPECT_EQ((*ledger_->find_job("job-1"))->state, "done");
+  // The same again is fine: the answer may have been lost.
+  EXPECT_TRUE(ledger_->update_job({.call_id = make_id(1), .state = "done", .settle = 750}).ok());
+  // What is refused changes nothing, the state neither.
+  EXPECT_FALSE(ledger_->update_job({.call_id = make_id(1), .state = "x", .settle = 1}).ok());
+  EXPECT_EQ((*ledger_->find_job("job-1"))->state, "done");
+  // A job that failed and is documented as unbilled.
+  ASSERT_EQ(ask(2, 100, {video}), Verdict::kAdmitted);
+  ASSERT_TRUE(ledger_->create_job({.call_id = make_id(2), .provider_job_id = "job-2"}).ok());
+  ASSERT_TRUE(
+      ledger_->update_job({.call_id = make_id(2), .state = "failed", .release = true}).ok());
+  expect_balance(*video, 750, 0, 0);
+}
+
+TEST_P(BookingTest, AJobInDoubtIsSettledButNotReleased) {
+  auto video = scope({.kind = "video", .key = "42", .limit = 1'000});
+  ask(1, 800, {video});
+  ledger_->finish({.call_id = make_id(1), .kind = EntryKind::kInDoubt});
+  ledger_->pump();
+  ASSERT_TRUE(ledger_->create_job({.call_id = make_id(1), .provider_job_id = "job-1"}).ok());
+  expect_balance(*video, 0, 0, 800);
+  EXPECT_EQ(ledger_->update_job({.call_id = make_id(1), .release = true}).code(),
+            absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(ledger_->update_job({.call_id = make_id(1), .settle = 700}).ok());
+  expect_balance(*video, 700, 0, 0);
+}
+
+TEST_P(BookingTest, AJobOutlivesTheEngineThatMadeIt) {
+  if (!GetParam()) GTEST_SKIP() << "a ledger in memory ends with its engine";
+  auto video = scope({.kind = "video", .key = "42", .limit = 1'000});
+  ask(1, 300, {video});
+  ask(2, 400, {video});
+  ASSERT_TRUE(ledger_->create_job({.call_id = make_id(1), .provider_job_id = "job-1"}).ok());
+  ledger_->close();
+  open();
+  video = scope({.kind = "video", .key = "42", .limit = 1'000});
+  expect_balance(*video, 0, 300, 400);  // the call without a job is in doubt
+  ASSERT_EQ(ledger_->jobs("")->size(), 1u);
+  ASSERT_TRUE(ledger_->update_job({.call_id = make_id(1), .settle = 250}).ok());
+  expect_balance(*video, 250, 0, 400);
+}
+
+// The books are compared with the rows, so a change of either is seen.
+TEST_P(BookingTest, VerifySeesALimitThatNobodyGranted) {
+  if (!GetParam()) GTEST_SKIP() << "needs the file";
+  auto account = scope({.kind = "account", .key = "7", .limit = 100});
+  ASSERT_TRUE(ledger_->grant(make_id(100), *account, 50, "payment").ok());
+  ASSERT_TRUE(book(1, 30, {account})->admitted);
+  ASSERT_TRUE(ledger_->refund(make_id(1), 10, "back").ok());
+  ledger_->close();
+  const auto edit = [&](const char* sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(directory_.file().c_str(), &db), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+    sqlite3_close(db);
+  };
+  edit("UPDATE limits SET granted = 60");
+  open();
+  EXPECT_EQ(problems(), std::vector<std::string>{"scope account:7: its limit has grants of 60; the "
+                                                 "entries say 50"});
+  ledger_->close();
+  edit("UPDATE limits SET granted = 50; DELETE FROM entries_202611 WHERE kind = 8");
+  open();
+  EXPECT_EQ(problems().size(), 1u);
+  ledger_->close();
+  edit("UPDATE balances SET settled = 30");
+  open();
+}
+
+}  // namespace
+}  // namespace sluiceway::store

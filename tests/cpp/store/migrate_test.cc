@@ -1,0 +1,305 @@
+// A ledger file of schema version 1, made by its literal SQL, becomes version 2: whole or not at
+// all, and not while an engine of that version lives.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "store/failing_disk.h"
+#include "store/faults.h"
+#include "store/schema.h"
+#include "store/store_testing.h"
+
+namespace sluiceway::store {
+namespace {
+
+// What version 1 made, word for word.
+constexpr char kVersion1[] = R"sql(
+CREATE TABLE clock(
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  ledger_ns INTEGER NOT NULL,
+  anchor_ledger_ns INTEGER NOT NULL,
+  anchor_boot_ns INTEGER NOT NULL,
+  boot_id TEXT NOT NULL);
+INSERT INTO clock VALUES (1, 0, 0, 0, '');
+CREATE TABLE limits(
+  scope_id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  key TEXT NOT NULL,
+  unit TEXT NOT NULL,
+  limit_nanousd INTEGER,
+  period INTEGER NOT NULL,
+  time_zone TEXT NOT NULL,
+  rolling_ns INTEGER NOT NULL,
+  created_ns INTEGER NOT NULL,
+  UNIQUE (kind, key));
+CREATE TABLE balances(
+  balance_id INTEGER PRIMARY KEY,
+  scope_id INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  window TEXT NOT NULL,
+  settled INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0,
+  in_doubt INTEGER NOT NULL DEFAULT 0,
+  blocked INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (scope_id, slot, window));
+CREATE VIEW slots AS SELECT * FROM balances WHERE slot >= 0;
+CREATE TABLE labels(
+  label_id INTEGER PRIMARY KEY,
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  operation TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  account TEXT NOT NULL,
+  tags TEXT NOT NULL,
+  unit TEXT NOT NULL,
+  UNIQUE (provider, model, operation, tenant, account, tags, unit));
+CREATE TABLE prices(
+  price_id INTEGER PRIMARY KEY,
+  version TEXT NOT NULL UNIQUE);
+CREATE TABLE holds(
+  call_id BLOB PRIMARY KEY,
+  amount INTEGER NOT NULL,
+  in_doubt INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  since_ns INTEGER NOT NULL,
+  labels INTEGER NOT NULL,
+  segment INTEGER NOT NULL,
+  balances BLOB) WITHOUT ROWID;
+CREATE TABLE idempotency(
+  tenant TEXT NOT NULL,
+  key TEXT NOT NULL,
+  intent_id BLOB NOT NULL,
+  call_id BLOB NOT NULL,
+  time_ns INTEGER NOT NULL,
+  PRIMARY KEY (tenant, key)) WITHOUT ROWID;
+CREATE TABLE jobs(
+  call_id BLOB PRIMARY KEY,
+  provider_job_id TEXT NOT NULL,
+  labels INTEGER NOT NULL,
+  key_id TEXT NOT NULL,
+  state INTEGER NOT NULL,
+  created_ns INTEGER NOT NULL,
+  updated_ns INTEGER NOT NULL,
+  request TEXT,
+  result TEXT) WITHOUT ROWID;
+CREATE INDEX jobs_by_provider_id ON jobs(provider_job_id);
+CREATE TABLE owners(
+  owner_id INTEGER PRIMARY KEY AUTOINCREMENT,
+  pid INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  started_ns INTEGER NOT NULL);
+CREATE TABLE segments(
+  segment INTEGER PRIMARY KEY,
+  created_ns INTEGER NOT NULL,
+  archived_ns INTEGER,
+  archived_to TEXT);
+CREATE TABLE archived(
+  balance_id INTEGER PRIMARY KEY,
+  settled INTEGER NOT NULL);
+CREATE TABLE entries_202611(call_id BLOB NOT NULL, attempt INTEGER NOT NULL, kind INTEGER NOT NULL,
+ time_ns INTEGER NOT NULL, amount INTEGER NOT NULL, labels INTEGER NOT NULL,
+ price INTEGER NOT NULL, flags INTEGER NOT NULL, latency_ns INTEGER NOT NULL,
+ intent_id BLOB, balances BLOB, usage BLOB, request_id TEXT, evidence TEXT,
+ PRIMARY KEY (call_id, attempt, kind)) WITHOUT ROWID;
+)sql";
+
+// Two scopes, a plain one and a rolling hour with one slot; call 1 settled at 70, call 2 in doubt
+// at
+// 50. Times are 2026-11-22T06:00:00Z and a second later; that minute is slot 29922120 (seconds /
+// 60).
+constexpr char kRows[] = R"sql(
+UPDATE clock SET ledger_ns = 1795327201000000000, anchor_ledger_ns = 1795327200000000000,
+  anchor_boot_ns = 1000000000000, boot_id = 'an old boot';
+INSERT INTO limits VALUES (1, 'video', '42', 'nanousd', 1000, 0, 'UTC', 0, 0),
+  (2, 'hour', '', 'nanousd', 500, 0, 'UTC', 3600000000000, 0);
+INSERT INTO balances VALUES (1, 1, -1, '', 70, 0, 50, 0), (2, 2, 29922120, '', 70, 0, 50, 0);
+INSERT INTO labels VALUES (1, 'openai', 'gpt-x', 'chat', 'acme', 'main', '', 'nanousd');
+INSERT INTO segments(segment, created_ns) VALUES (202611, 1795327200000000000);
+INSERT INTO entries_202611(call_id, attempt, kind, time_ns, amount, labels, price, flags,
+  latency_ns, balances) VALUES
+  (x'00000000000010010000000000000001', 0, 0, 1795327200000000000, 100, 1, 0, 0, 0, x'0102'),
+  (x'00000000000010010000000000000001', 1, 1, 1795327201000000000, 70, 1, 0, 0, 0, NULL),
+  (x'00000000000010020000000000000001', 0, 0, 1795327200000000000, 50, 1, 0, 0, 0, x'0102'),
+  (x'00000000000010020000000000000001', 0, 3, 1795327201000000000, 50, 1, 0, 0, 0, NULL);
+INSERT INTO holds VALUES (x'00000000000010020000000000000001', 50, 1, 0, 1795327201000000000, 1,
+  202611, x'0102');
+INSERT INTO owners(owner_id, pid, version, started_ns) VALUES (7, 1, 1, 0);
+PRAGMA application_id = 0x736c7579;
+PRAGMA user_version = 1;
+)sql";
+
+void run_sql(const std::string& path, const char* sql) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
+  char* error = nullptr;
+  ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, &error), SQLITE_OK) << error;
+  sqlite3_close(db);
+}
+
+std::int64_t version_of(const std::string& path) {
+  sqlite3* db = nullptr;
+  sqlite3_stmt* row = nullptr;
+  EXPECT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
+  EXPECT_EQ(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &row, nullptr), SQLITE_OK);
+  EXPECT_EQ(sqlite3_step(row), SQLITE_ROW);
+  const std::int64_t version = sqlite3_column_int64(row, 0);
+  sqlite3_finalize(row);
+  sqlite3_close(db);
+  return version;
+}
+
+class MigrateTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    run_sql(directory_.file(), "PRAGMA journal_mode=WAL");
+    run_sql(directory_.file(), kVersion1);
+    run_sql(directory_.file(), kRows);
+  }
+  StatusOr<std::shared_ptr<Ledger>> open() {
+    return open_ledger({.path = directory_.file(),
+                        .durability = Durability::kProcess,
+                        .admit = &plain_admit,
+                        .clock = &clock_,
+                        .threaded = false},
+                       &sink_);
+  }
+  // Everything that version 1 had is there, and what version 2 does works on it.
+  void expect_migrated() {
+    auto opened = open();
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    Ledger& ledger = **opened;
+    auto report = ledger.verify();
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->problems, std::vector<std::string>{});
+    EXPECT_EQ(report->entries, 4);
+    auto changes = ledger.changes(0, 100);
+    ASSERT_TRUE(changes.ok()) << changes.status();
+    ASSERT_EQ(changes->entries.size(), 4u);
+    EXPECT_EQ(changes->entries[0].kind, EntryKind::kReserve);
+    EXPECT_EQ(changes->entries[0].scopes, (std::vector<std::string>{"video:42", "hour"}));
+    EXPECT_EQ(changes->entries[2].kind, EntryKind::kSettle);
+    EXPECT_EQ(ledger.changes(0, 1)->entries.size(), 2u);  // those of one moment
+    auto video = *ledger.open_scope({.kind = "video", .key = "42", .limit = 1'000});
+    auto hour =
+        *ledger.open_scope({.kind = "hour", .limit = 500, .rolling_ns = 3'600 * kNsPerSecond});
+    EXPECT_EQ(ledger.balance(*hour)->settled, 70);
+    EXPECT_EQ(*ledger.grant(make_id(90), *video, 5, "payment"), 1'005);
+    // Into the slot that version 1 named by its row, and that version 2 names by the anchor.
+    ledger.reserve({.token = 3, .call_id = make_id(3), .amount = 380, .scopes = {video, hour}});
+    ledger.pump();
+    EXPECT_EQ(sink_.wait(3).kind, Verdict::kAdmitted);
+    ledger.reserve({.token = 4, .call_id = make_id(4), .amount = 1, .scopes = {hour}});
+    ledger.pump();
+    EXPECT_EQ(sink_.wait(4).kind, Verdict::kExceeded);
+    ASSERT_TRUE(ledger.resolve(make_id(2), 30, "bill").ok());
+    EXPECT_EQ(*ledger.refund(make_id(1), 70, "credit"), 0);
+    ASSERT_TRUE(ledger.create_job({.call_id = make_id(3), .provider_job_id = "job"}).ok());
+    EXPECT_EQ(ledger.balance(*hour)->settled, 30);
+    EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
+    ledger.close();
+  }
+
+  ScratchDirectory directory_;
+  ManualClock clock_{1'000 * kSecond, kSunday + 2 * kSecond};
+  KeepingSink sink_;
+};
+
+TEST_F(MigrateTest, KeepsEverything) {
+  expect_migrated();
+  EXPECT_EQ(version_of(directory_.file()), 2);
+}
+
+TEST_F(MigrateTest, IsRefusedWhileAnOlderEngineLives) {
+  int ready[2], stop[2];
+  ASSERT_EQ(::pipe(ready) + ::pipe(stop), 0);
+  const pid_t older = ::fork();  // holds the byte of owner 7, as an engine of version 1 does
+  if (older == 0) {
+    ::close(stop[1]);
+    const int fd = ::open((directory_.file() + "-lock").c_str(), O_RDWR | O_CREAT, 0600);
+    struct flock byte{};
+    byte.l_type = F_WRLCK;
+    byte.l_whence = SEEK_SET;
+    byte.l_start = 1'024 + 7;
+    byte.l_len = 1;
+    char letter = ::fcntl(fd, F_SETLK, &byte) == 0 ? 'y' : 'n';
+    (void)!::write(ready[1], &letter, 1);
+    (void)!::read(stop[0], &letter, 1);  // until the test closes its end
+    ::_exit(0);
+  }
+  ::close(stop[0]);
+  char letter = 0;
+  ASSERT_EQ(::read(ready[0], &letter, 1), 1);
+  ASSERT_EQ(letter, 'y');
+  EXPECT_EQ(open().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(version_of(directory_.file()), 1);
+  ::close(stop[1]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(older, &status, 0), older);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  expect_migrated();
+}
+
+TEST_F(MigrateTest, ACrashInTheMiddleLeavesOneOrTheOther) {
+  for (const std::string label : {"migrate.before_commit", "migrate.after_commit"}) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      set_fault_hook([&](const char* passed) {
+        if (label == passed) ::kill(::getpid(), SIGKILL);
+      });
+      (void)open();
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    ASSERT_TRUE(WIFSIGNALED(status)) << label << " was not passed";
+    EXPECT_EQ(version_of(directory_.file()), label == "migrate.after_commit" ? 2 : 1);
+  }
+  expect_migrated();
+}
+
+TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
+  int failures = 0;
+  {
+    FailingDisk disk;
+    for (int after = 0; after < 40; ++after) {
+      disk.fail(SQLITE_FULL, after);
+      auto opened = open();
+      disk.heal();
+      if (opened.ok()) {
+        (*opened)->close();
+        break;
+      }
+      ++failures;
+      EXPECT_EQ(opened.status().code(), absl::StatusCode::kResourceExhausted) << opened.status();
+      if (version_of(directory_.file()) == 2) break;  // the owner's row did not fit any more
+    }
+  }
+  EXPECT_GT(failures, 3);
+  expect_migrated();
+}
+
+TEST_F(MigrateTest, ANewerFileIsRefused) {
+  run_sql(directory_.file(), "PRAGMA user_version = 3");
+  EXPECT_EQ(open().status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(MigrateTest, AFileMigratedUnderARunningEngineIsLeftAlone) {
+  auto ledger = *open();
+  auto video = *ledger->open_scope({.kind = "video", .key = "42", .limit = 1'000});
+  run_sql(directory_.file(), "PRAGMA user_version = 3");
+  ledger->reserve({.token = 3, .call_id = make_id(3), .amount = 1, .scopes = {video}});
+  ledger->pump();
+  EXPECT_EQ(sink_.wait(3).kind, Verdict::kUnavailable);
+  run_sql(directory_.file(), "PRAGMA user_version = 2");
+  ledger->reserve({.token = 4, .call_id = make_id(4), .amount = 1, .scopes = {video}});
+  ledger->pump();
+  EXPECT_EQ(sink_.wait(4).kind, Verdict::kAdmitted);
+  ledger->close();
+}
+
+}  // namespace
+}  // namespace sluiceway::store

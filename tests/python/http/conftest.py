@@ -1,0 +1,50 @@
+"""Gateways whose one account is told how to reach a fault server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sluiceway import Gateway
+from sluiceway.simulator.faults import FaultServer
+
+MODEL = "openai/gpt-6-luna"
+MakeGateway = Callable[..., Gateway]
+_RETRY = {"base_s": 0.001, "throttle_base_s": 0.001, "cap_s": 0.002, "budget_percent": 1000}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of whoever runs the tests: no keys, no proxies."""
+    for name in list(os.environ):
+        own = name.startswith("SLUICEWAY_") or name.endswith("_API_KEY")
+        if own or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
+
+
+@pytest.fixture
+def reach() -> Iterator[MakeGateway]:
+    """Makes gateways to a server; keywords are settings of the account."""
+    made: list[Gateway] = []
+
+    def make(server: FaultServer, **account: object) -> Gateway:
+        settings = {"base_url": server.base_url("openai"), **account}
+        if server.ca_file and "ca_file" not in account:
+            settings["ca_file"] = server.ca_file
+        gateway = Gateway(
+            {
+                "ledger": {"path": ":memory:", "durability": "memory"},
+                "accounts": {"openai": {"default": settings}},
+                "retries": {"openai": _RETRY},
+                "breakers": {"openai": {"enabled": False}},
+            }
+        )
+        made.append(gateway)
+        return gateway
+
+    yield make
+    for gateway in made:
+        gateway.close()

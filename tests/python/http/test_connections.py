@@ -1,0 +1,130 @@
+"""Connections: trust, client certificates, Unix sockets, stream limits, GOAWAY, stray answers."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sluiceway import ConnectionFailed, Gateway, SluicewayError
+from sluiceway.simulator.faults import FaultServer
+from tests.python.http.conftest import MODEL, MakeGateway
+
+_PROGRAM = """
+import sys
+from sluiceway import Gateway
+gw = Gateway({"ledger": {"path": ":memory:", "durability": "memory"},
+              "accounts": {"openai": {"default": {"base_url": sys.argv[1]}}}})
+print(gw.chat("openai/gpt-6-luna", "hello").text[:4])
+"""
+
+
+def test_ssl_cert_file_is_trusted_and_nothing_else() -> None:
+    with FaultServer(tls=True) as server:
+        command = [sys.executable, "-c", _PROGRAM, server.base_url("openai")]
+        environment = {"OPENAI_API_KEY": "not-a-key", "PYTHONPATH": ":".join(sys.path)}
+        trusted = subprocess.run(
+            command,
+            env={**environment, "SSL_CERT_FILE": server.ca_file},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert trusted.returncode == 0, trusted.stderr
+        assert trusted.stdout.strip()
+        plain = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )
+        assert plain.returncode != 0
+        assert "ConnectionFailed" in plain.stderr
+        assert server.executions == 1
+
+
+def test_client_certificates(reach: MakeGateway) -> None:
+    with FaultServer(tls=True, asks_client=True) as server:
+        assert reach(server, client_cert=server.client_file).chat(MODEL, "hello").text
+        with pytest.raises(SluicewayError) as failed:
+            reach(server).chat(MODEL, "hello")
+        # TLS 1.3 asks for it after the client has begun to send, so this may be in doubt.
+        assert failed.value.outcome in ("never_sent", "in_doubt")
+        assert server.executions == 1
+
+
+def test_a_client_certificate_that_is_not_there(reach: MakeGateway, tmp_path: Path) -> None:
+    with FaultServer(tls=True) as server:
+        with pytest.raises(SluicewayError) as failed:
+            reach(server, client_cert=str(tmp_path / "none.pem")).chat(MODEL, "hello")
+        assert failed.value.outcome == "never_sent"
+        assert server.requests == 0
+
+
+def test_a_socket_by_its_path(reach: MakeGateway, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with FaultServer(unix_socket=path) as server:
+        assert reach(server, unix_socket=path).chat(MODEL, "hello").text
+        assert server.executions == 1
+        with pytest.raises(ConnectionFailed):
+            reach(server, unix_socket=path + "no").chat(MODEL, "hello")
+
+
+async def _burst(gw: Gateway, count: int) -> Counter[str]:
+    async def one() -> str:
+        try:
+            await gw.aio.chat(MODEL, "hello", timeout_s=60)
+        except SluicewayError as error:
+            return f"{error.outcome}: {error}"
+        return "done"
+
+    return Counter(await asyncio.gather(*(one() for _ in range(count))))
+
+
+@pytest.mark.parametrize("streams_max", [1, 3, 10, 100])
+def test_a_burst_to_a_fresh_origin_keeps_its_stream_limit(
+    streams_max: int, reach: MakeGateway
+) -> None:
+    with FaultServer(tls=True, streams_max=streams_max) as server:
+        gw = reach(server)
+        assert asyncio.run(_burst(gw, 250)) == {"done": 250}
+        # 8 connections at most, and as many executions as calls: nothing was refused or repeated.
+        assert (server.executions, server.requests) == (250, 250)
+        assert server.connections <= 8
+        attempts = [seen.attempt for seen in server.seen]
+        assert len(set(attempts)) == 250
+
+
+def test_after_goaway_the_next_call_has_another_connection(reach: MakeGateway) -> None:
+    with FaultServer("none", "goaway_above", "none", tls=True) as server:
+        gw = reach(server, http_version="2")
+        for _ in range(3):
+            assert gw.chat(MODEL, "hello").text
+        assert (server.executions, server.connections) == (3, 2)
+
+
+def test_a_burst_survives_goaway(reach: MakeGateway) -> None:
+    """What GOAWAY has not processed is sent again, what it covers is answered."""
+    with FaultServer("none", "none", "goaway_below", "none", tls=True) as server:
+        gw = reach(server, http_version="2")
+        assert asyncio.run(_burst(gw, 40)) == {"done": 40}
+        assert server.executions == 40
+
+
+def test_a_stray_answer_is_nobodys(reach: MakeGateway) -> None:
+    """A second answer behind the first must not be taken for the next call's."""
+    with FaultServer("extra_answer", "none") as server:
+        gw = reach(server)
+        first, second = gw.chat(MODEL, "hello"), gw.chat(MODEL, "hello")
+        assert first.text
+        assert second.text
+        assert (server.executions, server.connections) == (2, 2)
+
+
+def test_a_redirect_is_not_followed_and_costs_nothing(reach: MakeGateway) -> None:
+    with FaultServer("redirect") as server:
+        with pytest.raises(SluicewayError) as failed:
+            reach(server).chat(MODEL, "hello")
+        assert (failed.value.outcome, failed.value.status_code) == ("refused", 307)
+        assert server.requests == 1
