@@ -66,7 +66,7 @@ gw.close()
 _ENDS = {
     "kill": "job.kill()",
     "timeout": """
-with gevent.Timeout(0.2, False):
+with gevent.Timeout(3, False):
     gw.chat(MODEL, SLOW)
     raise SystemExit("no timeout")
 job.kill()
