@@ -261,15 +261,11 @@ TEST(CurlTransport, InvalidOrdersEndWithAReason) {
 }
 
 TEST(CurlTransport, ErrorsBeforeTheRequestAreProvenNotSent) {
-  std::string closed_url;
-  {
-    RawServer server([](RawConnection&) {});
-    closed_url = server.url();
-  }
+  const RefusingPort closed;
   const auto transport = make_curl_transport();
   KeepingSink refused, unknown, not_tls;
   RawServer plain([](RawConnection& connection) { connection.write("not tls\r\n"); });
-  Request first = post(url_of(closed_url));
+  Request first = post(url_of(closed.url()));
   Request second = post(url_of("http://name.invalid/"));
   Request third = post(url_of("https" + plain.url().substr(4)));
   transport->start(1, &first, &refused);
