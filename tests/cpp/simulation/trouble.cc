@@ -51,9 +51,15 @@ void World::crash_one() {
     if (!std::string_view(label).starts_with("migrate.")) labels.emplace_back(label);
   }
   labels.emplace_back("wire.start");
+  const auto count = static_cast<std::uint64_t>(labels.size());
   process->crash_label =
-      labels[static_cast<std::size_t>(draw(0, static_cast<std::int64_t>(labels.size()) - 1))];
+      labels[static_cast<std::size_t>(draw(0, static_cast<std::int64_t>(count) - 1))];
   process->crash_passage = static_cast<int>(draw(1, 6));
+  if (!aimed_) {  // seeds that follow each other aim at every label in turn, at its first passages
+    aimed_ = true;
+    process->crash_label = labels[options_.seed % count];
+    process->crash_passage = static_cast<int>(1 + options_.seed / count % 3);
+  }
   const std::string what = process->crash_label.substr(0, process->crash_label.find('.'));
   if (what == "close" || what == "book" || what == "archive") process->crash_passage = 1;
   if (what == "close") return close(*process);
