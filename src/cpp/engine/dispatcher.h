@@ -65,8 +65,8 @@ class Dispatcher {
   void run_due();
   // Monotonic time at which run_due() is needed again.
   std::int64_t next_due_ns() const;
-  // Rings the ports that have something to take.
-  void flush_ports();
+  // The ports that have something to take and are to be rung: added to `out`.
+  void take_ports(std::vector<std::shared_ptr<Port>>& out);
   // Ends every call: what was not sent is void, what was sent stays in doubt.
   void shut_down();
   void share_limits(int engines);

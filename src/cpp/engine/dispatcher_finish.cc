@@ -348,8 +348,9 @@ void Dispatcher::share_limits(int engines) {
   }
 }
 
-void Dispatcher::flush_ports() {
-  for (const auto& port : ports_) port->flush();
+void Dispatcher::take_ports(std::vector<std::shared_ptr<Port>>& out) {
+  out.insert(out.end(), std::make_move_iterator(ports_.begin()),
+             std::make_move_iterator(ports_.end()));
   ports_.clear();
 }
 

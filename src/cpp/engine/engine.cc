@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::int64_t kShareIntervalNs = kNsPerSecond;
 constexpr std::int64_t kStatsIntervalNs = 100 * kNsPerMs;
+// What a caller's thread sends itself, some 15 us each; more is left to the engine's own thread.
+constexpr std::size_t kVisitMax = 16;
+constexpr int kVisitRoundsMax = 3;
 
 thread_local int corks = 0;
 thread_local std::vector<Engine*> corked_engines;
@@ -69,6 +72,8 @@ StatusOr<std::shared_ptr<Engine>> Engine::start(EngineOptions options) {
   engine->dispatcher_ = std::make_unique<Dispatcher>(
       Parts{engine->clock_, engine->transport_.get(), engine->ledger_.get(), &engine->cache_,
             engine->random_, &engine->events_, &engine->counters_});
+  engine->visits_ =
+      options.threaded && engine->transport_->open_while_waiting(&engine->turn_mutex_);
   if (options.threaded) engine->thread_ = std::thread([raw = engine.get()] { raw->run(); });
   return engine;
 }
@@ -92,11 +97,42 @@ bool Engine::put(Command command) {
     if (std::find(list.begin(), list.end(), this) == list.end()) list.push_back(this);
     return true;
   }
-  wake_if_asleep();
+  if (!visit()) wake_if_asleep();
   return true;
 }
 
-void Engine::uncork() { wake_if_asleep(); }
+void Engine::uncork() {
+  if (!visit()) wake_if_asleep();
+}
+
+// One turn's work on the thread that has put something in. False: the engine's thread has to do it.
+bool Engine::visit() {
+  if (!visits_ || stopping_.load()) return false;
+  std::unique_lock<std::mutex> turn(turn_mutex_, std::try_to_lock);
+  if (!turn.owns_lock()) return false;
+  {
+    const std::lock_guard<std::mutex> lock(inbox_mutex_);
+    if (inbox_.size() + verdicts_.size() > kVisitMax) return false;
+  }
+  const bool slept = asleep_.exchange(false);  // what this brings is not rung for
+  bool wake = true;
+  for (int round = 0; round < kVisitRoundsMax && wake; ++round) {
+    dispatcher_->begin_turn();
+    take_inbox();
+    pump_ledger();
+    dispatcher_->run_due();
+    pump_ledger();
+    const std::int64_t due = dispatcher_->next_due_ns();
+    const bool early = transport_->visit(due == kNever ? -1 : due);
+    const bool more = pump_ledger() || dispatcher_->next_due_ns() < due;  // by what has just ended
+    dispatcher_->sleep();  // the engine's thread reads the clock anew when it wakes
+    if (slept) asleep_.store(true);
+    if (early || more) break;
+    wake = inbox_waits();  // a quick disk answers meanwhile
+  }
+  ring_ports(turn);
+  return !wake;
+}
 
 void Engine::submit(const std::shared_ptr<Call>& call) {
   call->seq = next_seq_.fetch_add(1, std::memory_order_relaxed);
@@ -126,7 +162,8 @@ void Engine::on_verdicts(std::span<store::Verdict> verdicts) {
     verdicts_.insert(verdicts_.end(), std::make_move_iterator(verdicts.begin()),
                      std::make_move_iterator(verdicts.end()));
   }
-  wake_if_asleep();
+  // Without a writer's thread this runs inside a turn, or is waited for by one.
+  if (pumps_ledger_ || !visit()) wake_if_asleep();
 }
 
 bool Engine::take_inbox() {
@@ -160,12 +197,28 @@ bool Engine::inbox_waits() {
   return !inbox_.empty() || !verdicts_.empty();
 }
 
-void Engine::pump_ledger() {
-  if (!pumps_ledger_) return;
-  while (ledger_->pump()) take_inbox();
+bool Engine::pump_ledger() {
+  bool any = false;
+  while (pumps_ledger_ && ledger_->pump()) any = take_inbox() || any;
+  return any;
+}
+
+// Without the mutex: whoever is woken runs at once, often on this core, and comes to visit.
+void Engine::ring_ports(std::unique_lock<std::mutex>& turn) {
+  std::vector<std::shared_ptr<Port>> ports;
+  dispatcher_->take_ports(ports);
+  if (ports.empty()) return;
+  turn.unlock();
+  for (const auto& port : ports) port->flush();
+  turn.lock();
 }
 
 void Engine::turn(std::int64_t timeout_ns) {
+  std::unique_lock<std::mutex> turn(turn_mutex_);
+  take_turn(turn, timeout_ns);
+}
+
+void Engine::take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_ns) {
   counters_.turns.fetch_add(1, std::memory_order_relaxed);
   dispatcher_->begin_turn();
   const std::int64_t now = dispatcher_->now_ns();
@@ -182,7 +235,7 @@ void Engine::turn(std::int64_t timeout_ns) {
     stats_ = transport_->stats();
     next_stats_ns_ = now + kStatsIntervalNs;
   }
-  dispatcher_->flush_ports();
+  ring_ports(turn);
   const std::int64_t due = dispatcher_->next_due_ns();
   std::int64_t wait = due == kNever ? timeout_ns : std::max<std::int64_t>(due - now, 0);
   if (timeout_ns >= 0) wait = wait < 0 ? timeout_ns : std::min(wait, timeout_ns);
@@ -192,23 +245,23 @@ void Engine::turn(std::int64_t timeout_ns) {
   transport_->poll(wait);
   asleep_.store(false);
   pump_ledger();
-  // What the sinks completed is told at once.
-  dispatcher_->flush_ports();
+  ring_ports(turn);  // what the sinks completed is told at once
 }
 
 void Engine::run() {
   block_signals();
   pthread_setname_np(pthread_self(), "sluiceway");
-  while (!stopping_.load()) turn(dispatcher_->idle() ? -1 : kNsPerSecond);
+  std::unique_lock<std::mutex> turn(turn_mutex_);
+  while (!stopping_.load()) take_turn(turn, dispatcher_->idle() ? -1 : kNsPerSecond);
   for (;;) {  // draining: nothing new is accepted any more
     const std::int64_t left = drain_until_ns_.load() - clock_->monotonic_ns();
     if (left <= 0 || (dispatcher_->idle() && !inbox_waits())) break;
-    turn(std::min(left, kNsPerSecond));
+    take_turn(turn, std::min(left, kNsPerSecond));
   }
   dispatcher_->begin_turn();
   take_inbox();
   dispatcher_->shut_down();
-  dispatcher_->flush_ports();
+  ring_ports(turn);
 }
 
 void Engine::close(std::int64_t timeout_ns) {
@@ -226,7 +279,8 @@ void Engine::close(std::int64_t timeout_ns) {
     dispatcher_->begin_turn();
     take_inbox();
     dispatcher_->shut_down();
-    dispatcher_->flush_ports();
+    std::unique_lock<std::mutex> turn(turn_mutex_);
+    ring_ports(turn);
   }
   if (ledger_) {
     ledger_->flush(timeout_ns).IgnoreError();

@@ -5,8 +5,13 @@
 // time, runs what is due and sleeps in the transport's poll. A sleeping thread is woken by the
 // transport's eventfd, and only then: what arrives while it works costs no system call.
 //
+// Who puts something in while the engine thread sleeps does a turn's work there and then, on its
+// own thread (visit()): that saves two hand-overs between threads, and most of what a lone call
+// would wait for. A thread that finds the engine at work, or has a lot, rings instead.
+//
 // Threads: submit, cancel, resume, the scopes and the reads may be called from any thread. Nothing
-// is started before start(). The engine thread never calls into Python and never takes its lock.
+// is started before start(). The engine thread never calls into Python and never takes its lock;
+// `turn_mutex_` guards the dispatcher and the transport and is free while the engine thread waits.
 //
 // Simulation: with EngineOptions.threaded = false there is no thread; turn() runs one turn on the
 // caller's, with a fake transport and a manual clock.
@@ -107,12 +112,16 @@ class Engine final : public store::VerdictSink {
   void run();
   bool take_inbox();
   bool inbox_waits();
-  void pump_ledger();
+  bool pump_ledger();         // true: verdicts came
   bool put(Command command);  // false: closing
   void wake_if_asleep();
+  bool visit();
+  void take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_ns);
+  void ring_ports(std::unique_lock<std::mutex>& turn);
 
   Clock* clock_;
   bool pumps_ledger_ = false;  // the ledger has no thread: this one writes it
+  bool visits_ = false;        // the transport lets other threads in while it waits
   std::unique_ptr<Random> own_random_;
   Random* random_;
   SystemRandom id_random_;
@@ -124,6 +133,7 @@ class Engine final : public store::VerdictSink {
   std::unique_ptr<http::Transport> transport_;
   std::unique_ptr<Dispatcher> dispatcher_;
 
+  std::mutex turn_mutex_;  // taken before every other one
   std::mutex inbox_mutex_;
   std::vector<Command> inbox_;
   std::vector<store::Verdict> verdicts_;

@@ -120,7 +120,12 @@ void CurlTransport::poll(std::int64_t timeout_ns) {
   if (activity_ != before) timeout_ns = 0;
 
   epoll_event events[256];
-  const int ready = poller_.wait(events, 256, wait_ns(timeout_ns, now));
+  const std::int64_t wait = wait_ns(timeout_ns, now);
+  waits_until_ns_ = wait < 0 ? -1 : now + wait;
+  const bool open = turn_ != nullptr && wait != 0;
+  if (open) turn_->unlock();
+  const int ready = poller_.wait(events, 256, wait);
+  if (open) turn_->lock();
   run_events(events, ready);
   now = monotonic_ns();
   run_timers(now);
@@ -131,6 +136,14 @@ void CurlTransport::poll(std::int64_t timeout_ns) {
   // The requests that sinks have just started leave in this turn.
   for (int i = 0; i < 4 && run_deferred(); ++i) run_timers(now = monotonic_ns());
   if (!poller_.muted.empty()) unmute();
+}
+
+bool CurlTransport::visit(std::int64_t due_ns) {
+  std::int64_t now = monotonic_ns();
+  for (int i = 0; i < 4 && run_deferred(); ++i) run_timers(now = monotonic_ns());
+  if (!poller_.muted.empty()) unmute();
+  const std::int64_t wait = wait_ns(due_ns < 0 ? -1 : std::max<std::int64_t>(due_ns - now, 0), now);
+  return wait >= 0 && (waits_until_ns_ < 0 || now + wait < waits_until_ns_);
 }
 
 void CurlTransport::run_events(const epoll_event* events, int count) {

@@ -47,6 +47,11 @@ class CurlTransport final : public Transport {
   void pause(std::uint64_t id) override;
   void resume(std::uint64_t id) override;
   void poll(std::int64_t timeout_ns) override;
+  bool open_while_waiting(std::mutex* turn) override {
+    turn_ = turn;
+    return true;
+  }
+  bool visit(std::int64_t due_ns) override;
   void wake() override { poller_.ring(); }
   void close_inherited() override;
   TransportStats stats() const override;
@@ -96,6 +101,8 @@ class CurlTransport final : public Transport {
   std::vector<std::uint64_t> resumed_;
   std::vector<Origin*> freed_;  // origins where a place may have become free
   std::set<std::pair<std::int64_t, std::uint64_t>> pool_deadlines_;
+  std::mutex* turn_ = nullptr;       // let go while poll() waits
+  std::int64_t waits_until_ns_ = 0;  // while it does; below zero: for an event only
   std::int64_t watchdog_due_ns_ = 0, house_due_ns_ = 0;
   std::uint64_t activity_ = 0;  // sink calls and finished transfers: something happened
   TransportStats stats_;

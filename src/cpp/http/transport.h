@@ -5,12 +5,14 @@
 // cancelled. All deadlines but the pool's and the connect's are the caller's: it cancels. The
 // transport never sends a paid request twice (docs/internals/call.md, "Wire").
 //
-// Threads: everything on the engine thread, but wake(). Sink callbacks run inside poll(), where
-// start, cancel, pause and resume may be called for any id; poll() itself may not.
+// Threads: everything on the engine thread, but wake(); or, with open_while_waiting(), on whichever
+// thread holds that mutex. Sink callbacks run inside poll() and visit(), where start, cancel, pause
+// and resume may be called for any id; poll() and visit() themselves may not.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -113,6 +115,13 @@ class Transport {
   // Waits at most `timeout_ns` (below zero: until something happens), runs I/O, calls sinks.
   // Returns early after wake(), also when that came before the call.
   virtual void poll(std::int64_t timeout_ns) = 0;
+  // The mutex that whoever calls poll() holds: it is let go while poll() waits, so that another
+  // thread may visit. False: this transport is never visited.
+  virtual bool open_while_waiting(std::mutex*) { return false; }
+  // On a thread that holds that mutex while another one waits in poll(): puts on the wire what was
+  // started and runs what is due; never waits. True: something is due (here, or the caller's
+  // `due_ns`, monotonic) before the other thread comes back, so it has to be woken.
+  virtual bool visit(std::int64_t /*due_ns*/) { return true; }
   // From any thread or signal handler.
   virtual void wake() = 0;
   // In the child of a fork: closes what was inherited and frees nothing. Afterwards the object may

@@ -56,6 +56,37 @@ inline DialectSpec chat_dialect() {
   return spec;
 }
 
+inline std::shared_ptr<Route> chat_route(const std::string& url) {
+  auto route = std::make_shared<Route>();
+  route->provider = "p";
+  route->account = "default";
+  route->model = "m";
+  route->operation = "chat";
+  route->url = *http::Url::parse(url);
+  route->dialect = *Dialect::compile(chat_dialect());
+  auto sheet = std::make_shared<cost::PriceSheet>();
+  sheet->provider = "p";
+  sheet->model = "m";
+  cost::PriceRow row;
+  row.version = "p/m@1";
+  row.rate[static_cast<std::size_t>(Bucket::kInput)] = 1'000'000'000;
+  row.rate[static_cast<std::size_t>(Bucket::kCacheRead)] = 100'000'000;
+  row.rate[static_cast<std::size_t>(Bucket::kOutput)] = 2'000'000'000;
+  sheet->rows.push_back(row);
+  route->sheet = sheet;
+  route->breaker = std::make_shared<limits::CircuitBreaker>();
+  route->account_breaker = std::make_shared<limits::CircuitBreaker>(
+      limits::BreakerConfig{.failure_threshold = 0, .failure_percent = 0});
+  route->retry_budget = std::make_shared<limits::RetryBudget>(100);
+  auto labels = std::make_shared<store::CallLabels>();
+  labels->provider = "p";
+  labels->model = "m";
+  labels->operation = "chat";
+  labels->tenant = "default";
+  route->labels = labels;
+  return route;
+}
+
 class SimEngine {
  public:
   using Script = http::FakeTransport::Script;
@@ -77,36 +108,7 @@ class SimEngine {
   }
   ~SimEngine() { engine->close(0); }
 
-  std::shared_ptr<Route> make_route() {
-    auto route = std::make_shared<Route>();
-    route->provider = "p";
-    route->account = "default";
-    route->model = "m";
-    route->operation = "chat";
-    route->url = *http::Url::parse("http://provider.invalid/v1/chat");
-    route->dialect = *Dialect::compile(chat_dialect());
-    auto sheet = std::make_shared<cost::PriceSheet>();
-    sheet->provider = "p";
-    sheet->model = "m";
-    cost::PriceRow row;
-    row.version = "p/m@1";
-    row.rate[static_cast<std::size_t>(Bucket::kInput)] = 1'000'000'000;
-    row.rate[static_cast<std::size_t>(Bucket::kCacheRead)] = 100'000'000;
-    row.rate[static_cast<std::size_t>(Bucket::kOutput)] = 2'000'000'000;
-    sheet->rows.push_back(row);
-    route->sheet = sheet;
-    route->breaker = std::make_shared<limits::CircuitBreaker>();
-    route->account_breaker = std::make_shared<limits::CircuitBreaker>(
-        limits::BreakerConfig{.failure_threshold = 0, .failure_percent = 0});
-    route->retry_budget = std::make_shared<limits::RetryBudget>(100);
-    auto labels = std::make_shared<store::CallLabels>();
-    labels->provider = "p";
-    labels->model = "m";
-    labels->operation = "chat";
-    labels->tenant = "default";
-    route->labels = labels;
-    return route;
-  }
+  std::shared_ptr<Route> make_route() { return chat_route("http://provider.invalid/v1/chat"); }
 
   CallRequest request(Nanousd ceiling = 1'000'000) {
     CallRequest out;

@@ -227,7 +227,7 @@ class World {
   std::vector<std::shared_ptr<const store::CallLabels>> labels_;
   bool healed_ = false, planted_ = false;
   bool aimed_ = false;  // a crash of this run was aimed at a label
-  int running_ = -1;  // the process whose turn it is
+  int running_ = -1;    // the process whose turn it is
 };
 
 }  // namespace sluiceway::simulation
