@@ -1,4 +1,4 @@
-"""Collects the rows of `make bench` and writes build/bench/summary.json and table.md.
+"""Collects the rows of `make bench`; writes build/bench/summary.json, table.md, benchmarks.png.
 
     make bench                                  all rows, 5 rounds
     pytest benchmarks --quick                   all rows, 1 round, a tenth of the calls: a smoke run
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.python import picture
 from benchmarks.python.harness import OUT, Bench
 from benchmarks.python.rows import Rows, replace
 
@@ -57,6 +58,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if rows.by_metric:
         rows.write(OUT / "summary.json")
         replace(OUT / "table.md", _machine(session.config) + "\n" + rows.table())
+        picture.paint(picture.bars(rows.by_metric), OUT / "benchmarks.png")
 
 
 def pytest_terminal_summary(
@@ -85,6 +87,8 @@ def _machine(config: pytest.Config) -> str:
     if made is not None:
         others = ", ".join(f"{name} {version}" for name, version in sorted(made.versions.items()))
         text += f"; {made.round_count} rounds" + (f"; {others}" if others else "")
+    for name, why in sorted(made.absent.items()) if made is not None else ():
+        text += f"\nNo row against {name}: {why}"
     if cores == 1:
         text += "\nONE CORE: client and server shared it; the engine's rows compare with nothing."
     return text + "\n"

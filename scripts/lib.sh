@@ -19,7 +19,7 @@ die()  { printf 'error: %s\n' "$*" >&2; exit 1; }
 # error.
 #   build   what `pip install .` needs beside Python
 #   test    what `make test` needs on top: GoogleTest, and the tools that check the C++ code
-#   bench   Google Benchmark
+#   bench   Google Benchmark, and nghttp2 for the benchmark server
 #   fuzz    clang with its run-time libraries, for libFuzzer
 packages() {
   local profile
@@ -28,7 +28,7 @@ packages() {
       build) printf '%s\n' g++ cmake ninja-build ccache libabsl-dev libsimdjson-dev \
                libsqlite3-dev libssl-dev libcurl4-openssl-dev ;;
       test)  printf '%s\n' libgtest-dev clang-tidy-19 clang-format-19 ;;
-      bench) printf '%s\n' libbenchmark-dev ;;
+      bench) printf '%s\n' libbenchmark-dev libnghttp2-dev ;;
       fuzz)  printf '%s\n' clang-19 libclang-rt-19-dev ;;
       *) die "packages: unknown profile '$profile'" ;;
     esac

@@ -20,6 +20,11 @@ RULES: list[tuple[str, str, int]] = [
         1,
     ),
     (
+        r"def next_bytes\(self\) -> typing\.Any",
+        "def next_bytes(self) -> collections.abc.Awaitable[list[bytes]]",
+        1,
+    ),
+    (
         r"def __await__\(self\) -> typing\.Any",
         "def __await__(self) -> collections.abc.Generator[typing.Any, None, Call]",
         1,
@@ -28,6 +33,16 @@ RULES: list[tuple[str, str, int]] = [
     (
         r"def acquire\(self, lease_s: float = 0\.0\) -> tuple:",
         "def acquire(self, lease_s: float = 0.0) -> tuple[bool, bool, int, float]:",
+        1,
+    ),
+    (
+        r"def __exit__\(self, \*args\) -> None:",
+        "def __exit__(self, *args: object) -> None:",
+        1,
+    ),
+    (
+        r"    @staticmethod\n    def try_acquire\(\*args, \*\*kwargs\):",
+        "    def try_acquire(self, permits: int = 1) -> float:",
         1,
     ),
     (

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Creates the virtual environment .venv and installs a group of Python packages into it.
 #
-#   scripts/venv.sh demo|dev
+#   scripts/venv.sh demo|dev|bench
 #
 # The groups are the dependency groups of pyproject.toml. Which Python is taken: see choose_python
 # in scripts/lib.sh; set PYTHON to choose another. An environment that is there and whose Python
@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$here/lib.sh"
 
-group=${1:?usage: venv.sh demo|dev}
+group=${1:?usage: venv.sh demo|dev|bench}
 root=$(dirname "$here")
 venv=$root/.venv
 python=$(choose_python)

@@ -11,8 +11,9 @@
 // Prints one JSON line and exits 1 when a call was bad. Memory: an answer for each call in flight,
 // 8 B for each latency.
 //
-// Usage: curl_floor URL TOTAL IN_FLIGHT POSTFILE WARM_UP, example
+// Usage: curl_floor URL TOTAL IN_FLIGHT POSTFILE WARM_UP [--cacert FILE] [--http2], example
 //   curl_floor http://127.0.0.1:8080/v1/chat/completions 100000 64 post.json 256
+// --http2 is HTTP/2 by ALPN; handles then wait for a connection that exists to take them.
 // Source: libcurl's documentation of curl_multi_socket_action, 8.14.
 #include <curl/curl.h>
 #include <sys/epoll.h>
@@ -28,6 +29,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -59,8 +61,12 @@ std::size_t on_body(char* bytes, std::size_t size, std::size_t count, void* slot
 
 class Floor {
  public:
-  Floor(std::string url, std::string post, std::size_t in_flight)
-      : url_(std::move(url)), post_(std::move(post)), slots_(in_flight) {
+  Floor(std::string url, std::string post, std::size_t in_flight, std::string cacert, bool http2)
+      : url_(std::move(url)),
+        post_(std::move(post)),
+        cacert_(std::move(cacert)),
+        http2_(http2),
+        slots_(in_flight) {
     epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
     multi_ = curl_multi_init();
     curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Floor::on_socket);
@@ -140,7 +146,10 @@ class Floor {
     curl_easy_setopt(slot.easy, CURLOPT_URL, url_.c_str());
     curl_easy_setopt(slot.easy, CURLOPT_PRIVATE, &slot);
     curl_easy_setopt(slot.easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(slot.easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    const long version = http2_ ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
+    curl_easy_setopt(slot.easy, CURLOPT_HTTP_VERSION, version);
+    curl_easy_setopt(slot.easy, CURLOPT_PIPEWAIT, http2_ ? 1L : 0L);
+    if (!cacert_.empty()) curl_easy_setopt(slot.easy, CURLOPT_CAINFO, cacert_.c_str());
     curl_easy_setopt(slot.easy, CURLOPT_HTTPHEADER, headers_);
     curl_easy_setopt(slot.easy, CURLOPT_WRITEFUNCTION, &on_body);
     curl_easy_setopt(slot.easy, CURLOPT_WRITEDATA, &slot);
@@ -175,7 +184,8 @@ class Floor {
     }
   }
 
-  std::string url_, post_;
+  std::string url_, post_, cacert_;
+  const bool http2_;
   std::deque<Slot> slots_;
   CURLM* multi_ = nullptr;
   curl_slist* headers_ = nullptr;
@@ -192,11 +202,21 @@ double percentile_us(std::vector<std::int64_t>& sorted_ns, double share) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const long total = argc == 6 ? std::atol(argv[2]) : 0;
-  const long in_flight = argc == 6 ? std::atol(argv[3]) : 0;
+  const auto number = [&](int place) { return std::strtol(argv[place], nullptr, 10); };
+  const long total = argc >= 6 ? number(2) : 0;
+  const long in_flight = argc >= 6 ? number(3) : 0;
   if (total < 1 || in_flight < 1) {
-    std::fprintf(stderr, "usage: curl_floor URL TOTAL IN_FLIGHT POSTFILE WARM_UP\n");
+    std::fprintf(stderr,
+                 "usage: curl_floor URL TOTAL IN_FLIGHT POSTFILE WARM_UP [--cacert FILE]"
+                 " [--http2]\n");
     return 2;
+  }
+  std::string cacert;
+  bool http2 = false;
+  for (int i = 6; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    if (name == "--http2") http2 = true;
+    if (name == "--cacert" && i + 1 < argc) cacert = argv[++i];
   }
   std::ifstream file(argv[4], std::ios::binary);
   std::ostringstream post;
@@ -208,8 +228,8 @@ int main(int argc, char** argv) {
   curl_global_init(CURL_GLOBAL_ALL);
   std::size_t bad = 0;
   {
-    Floor floor(argv[1], post.str(), static_cast<std::size_t>(in_flight));
-    floor.run(static_cast<std::size_t>(std::max(1L, std::atol(argv[5]))));
+    Floor floor(argv[1], post.str(), static_cast<std::size_t>(in_flight), cacert, http2);
+    floor.run(static_cast<std::size_t>(std::max(1L, number(5))));
     const std::int64_t began_ns = monotonic_ns(), began_cpu_us = cpu_us();
     floor.run(static_cast<std::size_t>(total));
     const double cpu = static_cast<double>(cpu_us() - began_cpu_us);

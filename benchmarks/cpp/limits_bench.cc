@@ -87,7 +87,7 @@ void permit_of_four(benchmark::State& state) {
     ++ticket.id;
     all &= group.submit(ticket, now).grant == Grant::kGranted;
     group.sent(ticket.amounts, now);
-    group.settle(ticket.amounts, actual, now);
+    group.settle(ticket.amounts, actual, now, now);
   }
   if (!all) state.SkipWithError("a request that fits was not granted");
 }

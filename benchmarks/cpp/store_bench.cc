@@ -2,6 +2,7 @@
 //
 // Rows: `ledger_rows_vs_sqlite/<batch>` alternates our ledger (queue, admission, verdicts) with
 // the bare loop, both at synchronous=FULL, and reports rows a second of each and their ratio;
+// `three_processes` does so with three processes on one file each;
 // `durable_calls` is the threaded ledger with calls ever in flight; `lone_wait` one reservation
 // with no other under way, against write and fdatasync of the same bytes into a preallocated file;
 // `flat` the cost of a call with an empty and with a full month of rows. Each checks its balance
@@ -10,9 +11,12 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
@@ -21,219 +25,10 @@
 #include <thread>
 #include <vector>
 
-#include "base/random.h"
-#include "store/ledger.h"
-#include "store/schema.h"
-#include "store/sqlite_db.h"
+#include "store_loops.h"
 
 namespace sluiceway::store {
 namespace {
-
-void admit(std::span<ScopeBalance> scopes, std::span<const std::uint32_t> indices,
-           std::span<const AdmissionItem> items, std::span<AdmissionResult> out) {
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    out[i] = {};
-    const auto mine = indices.subspan(items[i].first_index, items[i].index_count);
-    for (const std::uint32_t s : mine) {
-      const ScopeBalance& b = scopes[s];
-      if (b.blocked || b.settled + b.held + b.in_doubt + items[i].amount > b.limit) {
-        out[i] = {AdmissionVerdict::kExceeded, s};
-      }
-    }
-    if (out[i].verdict != AdmissionVerdict::kAdmitted) continue;
-    for (const std::uint32_t s : mine) scopes[s].held += items[i].amount;
-  }
-}
-
-std::int64_t now_ns() { return SystemClock::instance().monotonic_ns(); }
-
-// Processor time of this thread: what a reader costs, however busy the machine is.
-std::int64_t cpu_ns() {
-  struct timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return time.tv_sec * kNsPerSecond + time.tv_nsec;
-}
-
-struct Scratch {
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "sluiceway-bench-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~Scratch() { std::filesystem::remove_all(path); }
-  std::string path;
-};
-
-struct CountingSink : VerdictSink {
-  void on_verdicts(std::span<Verdict> verdicts) override {
-    for (const Verdict& v : verdicts) admitted += v.kind == Verdict::kAdmitted;
-  }
-  std::uint64_t admitted = 0;
-};
-
-std::shared_ptr<const CallLabels> labels() {
-  static const auto* shared = new auto(std::make_shared<const CallLabels>(
-      CallLabels{.provider = "openai", .model = "gpt-x", .operation = "chat", .tenant = "acme"}));
-  return *shared;
-}
-
-Finish settled(const Id& id, Nanousd amount) {
-  Finish f{.call_id = id, .kind = EntryKind::kSettle, .amount = amount};
-  f.usage.set(Bucket::kInput, 1'200);
-  f.usage.set(Bucket::kOutput, 350);
-  f.price_version = "2026-11-20";
-  f.provider_request_id = "req_0123456789abcdef";
-  f.latency_ns = 1'500 * kNsPerMs;
-  return f;
-}
-
-// What our ledger does for a batch, without the ledger.
-class BareLoop {
- public:
-  explicit BareLoop(const std::string& path) {
-    sqlite3_open(path.c_str(), &db_);
-    exec(
-        "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-16384;"
-        "PRAGMA synchronous=FULL");
-    Connection maker;
-    if (!maker.open(path, false).ok() || !ensure_schema(maker, false).ok()) abort();
-    exec(segment_sql(202611).c_str());
-    exec("INSERT INTO balances(scope_id, slot, window) VALUES (1,-1,''),(2,-1,''),(3,-1,'')");
-    prepare("INSERT OR IGNORE INTO entries_202611 VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", &entry_);
-    prepare("INSERT INTO holds VALUES (?,?,?,?,?,?,?,?)", &hold_);
-    prepare("DELETE FROM holds WHERE call_id = ?", &unhold_);
-    prepare("UPDATE balances SET settled=?, held=?, in_doubt=?, blocked=? WHERE balance_id=?",
-            &balance_);
-    prepare("INSERT INTO commits(time_ns, refs) VALUES (?, ?)", &commit_row_);
-    prepare("BEGIN IMMEDIATE", &begin_);
-    prepare("COMMIT", &commit_);
-  }
-  ~BareLoop() {
-    for (sqlite3_stmt* s : {entry_, hold_, unhold_, balance_, commit_row_, begin_, commit_}) {
-      sqlite3_finalize(s);
-    }
-    sqlite3_close(db_);
-  }
-
-  // One transaction: settles `ended`, reserves `fresh`.
-  void batch(std::span<const Id> ended, std::span<const Id> fresh) {
-    step(begin_);
-    unsigned char id[16];
-    for (const Id& call : ended) {
-      call.to_bytes(id);
-      sqlite3_bind_blob(unhold_, 1, id, 16, SQLITE_STATIC);
-      step(unhold_);
-      bind_entry(id, 1, 1, 900);
-      sqlite3_bind_null(entry_, 10);
-      sqlite3_bind_null(entry_, 11);
-      sqlite3_bind_blob(entry_, 12, "\x22\xe0\x12\xbc\x05", 5, SQLITE_STATIC);
-      sqlite3_bind_text(entry_, 13, "req_0123456789abcdef", 20, SQLITE_STATIC);
-      step(entry_);
-    }
-    for (const Id& call : fresh) {
-      call.to_bytes(id);
-      bind_entry(id, 0, 0, 1'000);
-      sqlite3_bind_blob(entry_, 10, id, 16, SQLITE_STATIC);
-      sqlite3_bind_blob(entry_, 11, "\1\2\3", 3, SQLITE_STATIC);
-      sqlite3_bind_null(entry_, 12);
-      sqlite3_bind_null(entry_, 13);
-      step(entry_);
-      sqlite3_bind_blob(hold_, 1, id, 16, SQLITE_STATIC);
-      const std::int64_t values[] = {1'000, 0, 1, 1'795'327'200'000'000'000, 1, 202611};
-      for (int i = 0; i < 6; ++i) sqlite3_bind_int64(hold_, i + 2, values[i]);
-      sqlite3_bind_blob(hold_, 8, "\1\2\3", 3, SQLITE_STATIC);
-      step(hold_);
-    }
-    for (int b = 1; b <= 3; ++b) {
-      for (int i = 1; i <= 4; ++i) sqlite3_bind_int64(balance_, i, 0);
-      sqlite3_bind_int64(balance_, 5, b);
-      step(balance_);
-    }
-    refs_.clear();  // 17 bytes a row, as encode_entry_ref() has it
-    for (const auto& calls : {ended, fresh}) {
-      for (const Id& call : calls) {
-        call.to_bytes(id);
-        refs_.append(reinterpret_cast<const char*>(id), 16).push_back('\x22');
-      }
-    }
-    sqlite3_bind_int64(commit_row_, 1, 1'795'327'200'000'000'000);
-    sqlite3_bind_blob(commit_row_, 2, refs_.data(), static_cast<int>(refs_.size()), SQLITE_STATIC);
-    step(commit_row_);
-    step(commit_);
-    if (++batches_ % 256 == 0) sqlite3_wal_checkpoint_v2(db_, nullptr, 0, nullptr, nullptr);
-  }
-
- private:
-  void exec(const char* sql) {
-    if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) abort();
-  }
-  void prepare(const char* sql, sqlite3_stmt** out) {
-    if (sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, out, nullptr) != SQLITE_OK) {
-      abort();
-    }
-  }
-  void step(sqlite3_stmt* statement) {
-    const int code = sqlite3_step(statement);
-    if (code != SQLITE_DONE && code != SQLITE_ROW) abort();
-    sqlite3_reset(statement);
-  }
-  void bind_entry(const unsigned char* id, int attempt, int kind, std::int64_t amount) {
-    sqlite3_bind_blob(entry_, 1, id, 16, SQLITE_STATIC);
-    const std::int64_t values[] = {attempt, kind, 1'795'327'200'000'000'000,    amount, 1,
-                                   1,       0,    kind == 0 ? 0 : 1'500'000'000};
-    for (int i = 0; i < 8; ++i) sqlite3_bind_int64(entry_, i + 2, values[i]);
-  }
-  sqlite3* db_ = nullptr;
-  sqlite3_stmt *entry_ = nullptr, *hold_ = nullptr, *unhold_ = nullptr, *balance_ = nullptr,
-               *commit_row_ = nullptr, *begin_ = nullptr, *commit_ = nullptr;
-  std::string refs_;
-  int batches_ = 0;
-};
-
-// One ledger without a thread, three scopes a call.
-class OurLoop {
- public:
-  OurLoop(const std::string& path, std::size_t batch, Durability durability) {
-    auto ledger = open_ledger({.path = path,
-                               .durability = durability,
-                               .admit = &admit,
-                               .threaded = false,
-                               .batch_max = std::max<std::size_t>(batch, 2)},
-                              &sink_);
-    if (!ledger.ok()) abort();
-    ledger_ = *ledger;
-    for (const char* kind : {"video", "day", "account"}) {
-      scopes_.push_back(*ledger_->open_scope({.kind = kind, .key = "1", .limit = kNanousdMax / 2}));
-    }
-  }
-  void batch(std::span<const Id> ended, std::span<const Id> fresh) {
-    for (const Id& id : ended) ledger_->finish(settled(id, 900));
-    for (const Id& id : fresh) {
-      ledger_->reserve({.token = 1,
-                        .call_id = id,
-                        .intent_id = id,
-                        .amount = 1'000,
-                        .scopes = scopes_,
-                        .labels = labels(),
-                        .price_version = "2026-11-20"});
-    }
-    ledger_->pump();
-  }
-  Ledger& ledger() { return *ledger_; }
-  const Scope& scope() { return *scopes_[0]; }
-  std::uint64_t admitted() const { return sink_.admitted; }
-
- private:
-  CountingSink sink_;
-  std::shared_ptr<Ledger> ledger_;
-  std::vector<std::shared_ptr<Scope>> scopes_;
-};
-
-void fresh_ids(IdGenerator& generator, std::size_t count, std::vector<Id>& out) {
-  out.clear();
-  for (std::size_t i = 0; i < count; ++i) {
-    out.push_back(generator.next(SystemClock::instance().wall_ns()));
-  }
-}
 
 void ledger_rows_vs_sqlite(benchmark::State& state) {
   const auto batch = static_cast<std::size_t>(state.range(0));
@@ -268,6 +63,93 @@ void ledger_rows_vs_sqlite(benchmark::State& state) {
   state.counters["ratio"] = static_cast<double>(bare_ns) / static_cast<double>(ours_ns);
 }
 BENCHMARK(ledger_rows_vs_sqlite)->Arg(1)->Arg(16)->Arg(64)->Arg(256)->Unit(benchmark::kMicrosecond);
+
+// Three processes on one file, ours and the bare loop's in turns; rows of all three together, and
+// how far one is from their mean. The parent opens no ledger while they live.
+constexpr std::size_t kProcesses = 3, kSharedBatch = 64;
+
+struct Turns {
+  enum Phase : int { kWait, kOurs, kBare, kEnd };
+  std::atomic<int> phase{kWait}, ready{0}, busy{0};
+  std::array<std::atomic<std::uint64_t>, kProcesses> ours{}, bare{};  // calls that ended
+};
+
+void one_of_three(Turns& turns, std::size_t index, const std::string& path) {
+  while (turns.ready.load() < static_cast<int>(index)) ::usleep(200);  // one makes the files
+  SystemRandom random;
+  IdGenerator generator(random);
+  OurLoop ours(path + "/ours.db", kSharedBatch, Durability::kPower);
+  BareLoop bare(path + "/bare.db");
+  std::vector<Id> ours_before, bare_before, fresh;
+  turns.ready.fetch_add(1);
+  for (int phase = Turns::kWait; phase != Turns::kEnd; phase = turns.phase.load()) {
+    if (phase == Turns::kWait) {
+      ::usleep(200);
+      continue;
+    }
+    turns.busy.fetch_add(1);
+    fresh_ids(generator, kSharedBatch, fresh);
+    const bool mine = phase == Turns::kOurs;
+    std::vector<Id>& before = mine ? ours_before : bare_before;
+    mine ? ours.batch(before, fresh) : bare.batch(before, fresh);
+    (mine ? turns.ours : turns.bare)[index].fetch_add(before.size());
+    before.swap(fresh);
+    turns.busy.fetch_sub(1);
+  }
+}
+
+void three_processes(benchmark::State& state) {
+  Scratch scratch;
+  void* memory =
+      ::mmap(nullptr, sizeof(Turns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) abort();
+  auto* turns = new (memory) Turns;
+  std::array<pid_t, kProcesses> children{};
+  for (std::size_t i = 0; i < kProcesses; ++i) {
+    children[i] = ::fork();
+    if (children[i] != 0) continue;
+    one_of_three(*turns, i, scratch.path);
+    ::_exit(0);
+  }
+  while (turns->ready.load() < static_cast<int>(kProcesses)) ::usleep(1'000);
+  std::int64_t ours_ns = 0, bare_ns = 0;
+  const auto take_turn = [&](Turns::Phase phase, std::int64_t& ns) {
+    const std::int64_t start = now_ns();
+    turns->phase.store(phase);
+    ::usleep(400'000);
+    turns->phase.store(Turns::kWait);
+    while (turns->busy.load() != 0) ::usleep(100);
+    ns += now_ns() - start;
+  };
+  for (auto _ : state) {
+    take_turn(Turns::kOurs, ours_ns);
+    take_turn(Turns::kBare, bare_ns);
+  }
+  turns->phase.store(Turns::kEnd);
+  for (const pid_t child : children) {
+    int status = 0;
+    if (::waitpid(child, &status, 0) != child || status != 0) state.SkipWithError("one has died");
+  }
+  double ours = 0, bare = 0, spread = 1;
+  for (const auto& calls : turns->ours) ours += static_cast<double>(calls.load());
+  for (const auto& calls : turns->bare) bare += static_cast<double>(calls.load());
+  for (const auto& calls : turns->ours) {
+    const double share = static_cast<double>(calls.load()) * kProcesses / ours;
+    spread = std::max({spread, share, 1 / share});
+  }
+  OurLoop books(scratch.path + "/ours.db", kSharedBatch, Durability::kPower);
+  const auto settled_sum = books.ledger().balance(books.scope());
+  if (!books.ledger().verify()->ok() || settled_sum->settled != static_cast<Nanousd>(ours) * 900) {
+    state.SkipWithError("the books are wrong");
+  }
+  state.counters["rows_per_s"] = 4 * ours * 1e9 / static_cast<double>(ours_ns);
+  state.counters["bare_rows_per_s"] = 4 * bare * 1e9 / static_cast<double>(bare_ns);
+  state.counters["ratio"] =
+      ours / static_cast<double>(ours_ns) / (bare / static_cast<double>(bare_ns));
+  state.counters["spread"] = spread;
+  ::munmap(memory, sizeof(Turns));
+}
+BENCHMARK(three_processes)->Iterations(6)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 // Keeps a fixed number of calls in flight: each verdict settles its call and reserves another.
 class Churn : public VerdictSink {
@@ -407,6 +289,31 @@ void lone_wait(benchmark::State& state) {
 }
 BENCHMARK(lone_wait)->Iterations(400)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
+// A wallet's movements and a call's history among a million other rows.
+void read_one_scope(Ledger& ledger, const Id& call, benchmark::State& state) {
+  SeededRandom random(2);
+  IdGenerator generator(random);
+  auto wallet = *ledger.open_scope({.kind = "wallet", .key = "7", .limit = kNanousdMax / 2});
+  for (int i = 0; i < 100; ++i) {
+    const Id id = generator.next(SystemClock::instance().wall_ns());
+    (void)ledger.book({.call_id = id, .amount = 5, .scopes = {wallet}, .labels = labels()});
+  }
+  std::int64_t rows = 0;
+  const auto count = [&](std::span<const Entry> batch) {
+    rows += static_cast<std::int64_t>(batch.size());
+    return true;
+  };
+  const std::vector<std::string> scopes = {"wallet:7"};
+  std::int64_t start = now_ns();
+  (void)ledger.read_entries({.scopes = scopes}, count);
+  state.counters["scope_ms"] = static_cast<double>(now_ns() - start) / 1e6;
+  if (rows != 200) state.SkipWithError("not all movements were found");
+  start = now_ns();
+  (void)ledger.read_entries({.call = call}, count);
+  state.counters["history_us"] = static_cast<double>(now_ns() - start) / 1e3;
+  if (rows == 200) state.SkipWithError("the call was not found");
+}
+
 // Cost of a call with few rows in the month and with a million.
 void flat(benchmark::State& state) {
   Scratch scratch;
@@ -425,8 +332,9 @@ void flat(benchmark::State& state) {
         ours.batch(before, fresh);
         before.swap(fresh);
       }
+      const std::size_t calls = batches / 10 * kBatch;
       us_per_call.push_back(static_cast<double>(now_ns() - start) / 1e3 /
-                            static_cast<double>(batches / 10 * kBatch));
+                            static_cast<double>(calls));
     }
   }
   for (const bool lean : {false, true}) {
@@ -441,6 +349,7 @@ void flat(benchmark::State& state) {
     state.counters[lean ? "lean_rows_per_s" : "read_rows_per_s"] =
         static_cast<double>(rows) * 1e9 / static_cast<double>(cpu_ns() - start);
   }
+  read_one_scope(ours.ledger(), fresh.front(), state);
   const std::int64_t start = cpu_ns();
   if (!ours.ledger().verify()->ok()) state.SkipWithError("the books are wrong");
   state.counters["verify_ms"] = static_cast<double>(cpu_ns() - start) / 1e6;

@@ -9,8 +9,9 @@ with nothing.
 
 SLUICEWAY_BENCH_CPP is the folder of the compiled programs (else build/bench-cpp),
 SLUICEWAY_BENCH_ROUNDS the number of rounds (else 5), SLUICEWAY_BENCH_CALLS a factor on the number
-of calls a run. Files go below build/bench, on the disk of the checkout, and are removed: /tmp is
-memory on many machines, and a ledger there proves nothing.
+of calls a run. SLUICEWAY_BENCH_LITELLM is a Python that has litellm, which pins an old openai: in
+one environment that old one would be measured as well. Files go below build/bench, on the disk of
+the checkout, and are removed: /tmp is memory on many machines, and a ledger there proves nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from benchmarks.python.clients.common import post_bytes
+from benchmarks.python.clients.common import ABSENT, POST_BYTES, TEXT, post_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "bench"
@@ -56,7 +57,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Subject:
-    """A client and its load. `client` is a module below clients/, or "floor" for libcurl."""
+    """A client and its load. `client` is a module below clients/, or "floor" for libcurl.
+
+    `post_bytes` is the size of the request, `text_bytes` about that of the answer's text, which the
+    server has to be told as well; `options` are arguments of the client. `ledger` is a file that
+    exists already and stays; else a durable run begins with an empty one.
+    """
 
     client: str
     name: str
@@ -64,9 +70,16 @@ class Subject:
     in_flight: int = 64
     durable: bool = False
     options: tuple[str, ...] = ()
+    post_bytes: int = POST_BYTES
+    text_bytes: int = len(TEXT)
+    ledger: Path | None = None
 
 
 Rounds = dict[str, list[Result]]
+
+
+class Absent(Exception):
+    """A client's library cannot be imported; str() is the import's own words."""
 
 
 class Bench:
@@ -80,8 +93,8 @@ class Bench:
         self.one_core = len(self.cores) == 1
         OUT.mkdir(parents=True, exist_ok=True)
         self.scratch = Path(tempfile.mkdtemp(prefix="run-", dir=OUT))
-        (self.scratch / "post.json").write_bytes(post_bytes())
         self.versions: dict[str, str] = {}
+        self.absent: dict[str, str] = {}  # subjects without rows, and why
 
     def close(self) -> None:
         """Removes what the runs wrote."""
@@ -101,16 +114,32 @@ class Bench:
     @contextlib.contextmanager
     def server(self, *options: str) -> Iterator[str]:
         """The benchmark server on the last core; gives its origin."""
+        with self._server(options) as out:
+            yield f"http://127.0.0.1:{int(out.readline())}"
+
+    @contextlib.contextmanager
+    def tls_server(self, *options: str) -> Iterator[tuple[str, str]]:
+        """The same over TLS; its origin and the path of the certificate to trust."""
+        with self._server(("--tls", *options)) as out:
+            yield f"https://127.0.0.1:{int(out.readline())}", out.readline().strip()
+
+    @contextlib.contextmanager
+    def _server(self, options: tuple[str, ...]) -> Iterator[IO[str]]:
         program = self.program("bench_server")
         if program is None:
             raise FileNotFoundError(
                 f"bench_server is not in {self.cpp}; build it with `make bench`"
             )
         with self._pinned(self.cores[-1]):
-            process = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [program, *options],
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TMPDIR": str(self.scratch)},
+            )
         try:
             assert process.stdout is not None
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            yield process.stdout
         finally:
             process.kill()
             process.wait()
@@ -129,21 +158,28 @@ class Bench:
 
     def run(self, subject: Subject, base_url: str) -> Result:
         """One run in a process of its own on the first core. AssertionError for a wrong answer."""
-        calls = self.calls(subject.calls)
+        calls = max(self.calls(subject.calls), subject.in_flight)
         warm = max(subject.in_flight * 4, 64)
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         if subject.client == "floor":
             program = self.program("curl_floor")
             assert program is not None, "curl_floor is not built"
             command = [str(program), f"{base_url}/chat/completions", str(calls)]
-            command += [str(subject.in_flight), str(self.scratch / "post.json"), str(warm)]
+            post = folder / "post.json"
+            post.write_bytes(post_bytes(subject.post_bytes))
+            command += [str(subject.in_flight), str(post), str(warm), *subject.options]
         else:
-            command = [sys.executable, "-m", f"benchmarks.python.clients.{subject.client}"]
+            python = sys.executable
+            if subject.name == "litellm":
+                python = os.environ.get("SLUICEWAY_BENCH_LITELLM", python)
+            command = [python, "-m", f"benchmarks.python.clients.{subject.client}"]
             command += [subject.name, "--url", base_url, "--calls", str(calls)]
             command += ["--in-flight", str(subject.in_flight), "--warm", str(warm)]
+            command += ["--post-bytes", str(subject.post_bytes)]
+            command += ["--text-bytes", str(subject.text_bytes)]
             command += subject.options
             if subject.durable:
-                command += ["--ledger", str(folder / "ledger.db")]
+                command += ["--ledger", str(subject.ledger or folder / "ledger.db")]
         with self._pinned(self.cores[0]):
             done = subprocess.run(
                 command,
@@ -154,6 +190,8 @@ class Bench:
                 check=False,
             )
         shutil.rmtree(folder, ignore_errors=True)
+        if done.returncode == ABSENT:
+            raise Absent(done.stderr.strip().splitlines()[-1])
         assert done.returncode == 0, f"{command[:4]}: {done.stderr[-2000:]}"
         line = json.loads(done.stdout.splitlines()[-1])
         assert line.pop("bad") == 0, f"{subject.name}: wrong answers"
@@ -163,11 +201,15 @@ class Bench:
         return result
 
     def rounds(self, subjects: Mapping[str, Subject], base_url: str) -> Rounds:
-        """Every subject once a round, in turn."""
+        """Every subject once a round, in turn. A subject whose library is absent is left out."""
         results: Rounds = {name: [] for name in subjects}
         for _ in range(self.round_count):
-            for name, subject in subjects.items():
-                results[name].append(self.run(subject, base_url))
+            for name in list(results):
+                try:
+                    results[name].append(self.run(subjects[name], base_url))
+                except Absent as why:
+                    self.absent[name] = str(why)
+                    del results[name]
         return results
 
 

@@ -42,7 +42,9 @@ class Goal(NamedTuple):
         return above and (self.at_least is None or figure >= self.at_least)
 
     def __str__(self) -> str:
-        return f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}"
+        if self.at_most is not None:
+            return f"<= {self.at_most:,.12g}"
+        return f">= {self.at_least:,.12g}"
 
 
 GOALS: Mapping[str, Goal] = {
@@ -55,14 +57,21 @@ GOALS: Mapping[str, Goal] = {
     "engine.throughput_vs_litellm": Goal(at_least=130),
     "engine.throughput_vs_pyreqwest": Goal(at_least=2),
     "engine.throughput_off_vs_aiohttp": Goal(at_least=4.5),
+    "engine.throughput_off_vs_pyreqwest": Goal(at_least=2.7),
+    "engine.submit_many_vs_pycurl": Goal(at_least=1),
+    "engine.submit_many_off_vs_pycurl": Goal(at_least=1),
     "engine.latency_added_p50_us": Goal(at_most=40, of_value=True),
-    "engine.cpu_4000_in_flight_vs_16": Goal(at_most=1.3),
+    "engine.latency_durable_vs_allowed": Goal(at_most=1),
+    "engine.cpu_10000_in_flight_vs_16": Goal(at_most=1.3),
+    "engine.cpu_million_rows_vs_empty": Goal(at_most=1.3),
     "engine.deadline_late_p99_ms": Goal(at_most=20, of_value=True),
     "stream.cpu_1000": Goal(at_most=25, of_value=True),
     "stream.decode_vs_orjson": Goal(at_least=1.5),
     "stream.decode_vs_openai_sdk": Goal(at_least=60),
     "limits.acquire_ns": Goal(at_most=50, of_value=True),
     "limits.acquire_python_ns": Goal(at_most=250, of_value=True),
+    "limits.window_most": Goal(at_most=1, of_value=True),
+    "limits.half_open_admitted": Goal(at_most=1, of_value=True),
     "cache.key_vs_stdlib": Goal(at_least=6),
     "cache.key_vs_orjson": Goal(at_least=0.8),
     "cache.key_100kb_vs_orjson": Goal(at_least=0.8),
@@ -72,6 +81,8 @@ GOALS: Mapping[str, Goal] = {
     "ledger.lone_wait_vs_fsync": Goal(at_most=1.5),
     "ledger.flat_1m_rows": Goal(at_most=1.3),
     "ledger.rows_vs_sqlite": Goal(at_least=0.5),
+    "ledger.rows_vs_sqlite_3_processes": Goal(at_least=0.5),
+    "ledger.three_processes_spread": Goal(at_most=2, of_value=True),
     "ledger.durable_calls_per_s": Goal(at_least=60_000, of_value=True),
     "money.overshoot_nanousd": Goal(at_most=0, of_value=True),
     "money.usable_share": Goal(at_least=0.95, of_value=True),

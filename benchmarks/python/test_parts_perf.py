@@ -108,6 +108,18 @@ def _aiolimiter() -> Work:
     return work
 
 
+def _throttled() -> Work:
+    module = importlib.import_module("throttled")
+    throttle = module.Throttled(
+        key="a",
+        using="token_bucket",
+        quota=module.rate_limiter.per_min(10**9, burst=10**9),
+        store=module.store.MemoryStore(),
+    )
+    assert not throttle.limit().limited
+    return repeat(throttle.limit)
+
+
 def test_token_bucket(rows: Rows, benchmark: Any) -> None:
     """One permit through Python: ours and the limiters of PyPI."""
     bucket = sw.TokenBucket(capacity=10**9, rate_per_s=1e9)
@@ -123,6 +135,7 @@ def test_token_bucket(rows: Rows, benchmark: Any) -> None:
         "limits": _limits,
         "pyrate_limiter": _pyrate_limiter,
         "aiolimiter": _aiolimiter,
+        "throttled": _throttled,
     }
     for name, make in makers.items():
         with warnings.catch_warnings():

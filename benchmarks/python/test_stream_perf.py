@@ -7,8 +7,6 @@ is in test_rooms_perf.py.
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from benchmarks.python.harness import Bench, Result, Subject, median, ratio
@@ -28,18 +26,15 @@ def core_percent(result: Result) -> float:
     return result.core_percent
 
 
-def have(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
-
-
 def test_a_thousand_live_streams(bench: Bench, rows: Rows) -> None:
     """Percent of a core for 20,000 events a second."""
     events = 100 if bench.factor >= 1 else 40
     options = ("--events", str(events))
     streams = int(1_000 / min(bench.factor, 1.0))  # the factor is taken off again by the run
-    subjects = {"ours": Subject(OURS, "stream", streams, 1_000, options=options)}
-    if have("aiohttp"):
-        subjects["aiohttp"] = Subject(PEERS, "aiohttp_stream", streams, 1_000, options=options)
+    subjects = {
+        "ours": Subject(OURS, "stream", streams, 1_000, options=options),
+        "aiohttp": Subject(PEERS, "aiohttp_stream", streams, 1_000, options=options),
+    }
     with bench.server("--events", str(events), "--interval-ms", "50") as origin:
         got = bench.rounds(subjects, f"{origin}/stream/v1")
     if "aiohttp" not in got:
@@ -57,10 +52,11 @@ def test_a_thousand_live_streams(bench: Bench, rows: Rows) -> None:
 def test_cpu_of_an_event(bench: Bench, rows: Rows) -> None:
     """All events of a stream at once, 16 streams in flight: what an event costs through Python."""
     options = ("--events", str(BURST_EVENTS))
-    subjects = {"ours": Subject(OURS, "stream", 2_000, 16, options=options)}
-    for name, peer, calls in (("aiohttp", "aiohttp_stream", 600), ("openai", "openai_stream", 80)):
-        if have(name):
-            subjects[name] = Subject(PEERS, peer, calls, 16, options=options)
+    subjects = {
+        "ours": Subject(OURS, "stream", 2_000, 16, options=options),
+        "aiohttp": Subject(PEERS, "aiohttp_stream", 600, 16, options=options),
+        "openai": Subject(PEERS, "openai_stream", 80, 16, options=options),
+    }
     with bench.server("--events", str(BURST_EVENTS)) as origin:
         got = bench.rounds(subjects, f"{origin}/stream/v1")
     ours = median(got["ours"], cpu) / BURST_EVENTS

@@ -64,6 +64,8 @@ def read_books(gateway: Gateway) -> Books:
     """Everything that the ledger of a gateway says now."""
     calls: dict[str, Reserved] = defaultdict(Reserved)
     for entry in gateway.ledger.entries():
+        if entry["kind"] in ("grant", "replace"):
+            continue  # a scope's limit, and no call's
         call, kind, amount = calls[entry["call_id"]], entry["kind"], entry["amount_nanousd"]
         if kind == "reserve":
             call.reserved_times += 1

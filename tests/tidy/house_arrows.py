@@ -74,12 +74,15 @@ def cpp_breaches(room: str, text: str, *, is_header: bool, is_test: bool = False
 PYTHON_ROOM_OF_FILE: dict[str, str] = {
     **dict.fromkeys(("errors", "types", "money", "_log", "_threads", "_toml_lines"), "types"),
     "_core": "_core",
+    "__main__": "cli",
     **dict.fromkeys(("gateway", "config", "options", "estimate", "guards"), "gateway"),
     **dict.fromkeys(("_budget", "_failures", "_hub", "ledger"), "gateway"),
     **dict.fromkeys(("_booking", "_budget_report", "_frames", "_hops"), "gateway"),
     **dict.fromkeys(("_config_checks", "_money_verbs", "_terms", "_thresholds"), "gateway"),
     **dict.fromkeys(("_wallet_history", "wallet"), "gateway"),
-    **dict.fromkeys(("_raw", "_steps", "_stream"), "gateway"),
+    **dict.fromkeys(("_many", "_raw", "_steps", "_stream"), "gateway"),
+    **dict.fromkeys(("_raw_steps", "_raw_stream", "_upload"), "gateway"),
+    **dict.fromkeys(("_download", "_partial_file"), "gateway"),
     **dict.fromkeys(("_job_steps", "jobs", "_estimate_media", "tokenizers"), "gateway"),
 }
 # The Python rooms from left to right; a row's members are siblings and do not see each other.

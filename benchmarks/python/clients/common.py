@@ -5,8 +5,9 @@ checks the whole answer, makes `--warm` calls that open connections and fill cac
 `--calls` calls with `--in-flight` of them at any time; only these are metered. CPU time is user and
 system time of the whole process (all threads), wall time that of the loop. It prints one JSON line.
 
-The work is the same for all: the bytes of `post_bytes()` up (461 B), a chat completion of 1.2 kB
-down, parsed; each call's answer is looked at.
+The work is the same for all: the bytes of `post_bytes()` up (461 B; --post-bytes), a chat
+completion of 1.2 kB down (--text-bytes for another text), parsed; each call's answer is looked at.
+A client whose library is not there ends with `ABSENT` and says so; the harness leaves its rows out.
 
     python -m benchmarks.python.clients.peers aiohttp --url http://127.0.0.1:8080/v1 --calls 10000
 """
@@ -15,12 +16,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ MODEL = "gpt-4.1"
 MAX_OUTPUT_TOKENS = 64
 KEY = "sk-bench-fake"
 POST_BYTES = 461
+ABSENT = 77  # the exit code of a client whose library cannot be imported
 # What the benchmark server answers.
-TEXT = "Hello! How can I assist you today? " * 18
+SENTENCE = "Hello! How can I assist you today? "
+TEXT = SENTENCE * 18
 INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS = 19, 10, 29
 # $2 and $8 a million tokens: 19 * 2,000 + 10 * 8,000 nano-dollars.
 COST_NANOUSD = 118_000
@@ -47,22 +51,56 @@ def body_of(prompt: str) -> dict[str, Any]:
     }
 
 
-def _prompt() -> str:
-    empty = len(json.dumps(body_of(""), separators=(",", ":")))
-    text = "Write me a haiku about water, in the voice of a lock keeper. " * 10
-    return text[: POST_BYTES - empty]
+def prompt_of(size: int) -> str:
+    """The prompt whose request has `size` bytes."""
+    rest = size - len(json.dumps(body_of(""), separators=(",", ":")))
+    line = "Write me a haiku about water, in the voice of a lock keeper. "
+    return (line * (rest // len(line) + 1))[:rest]
 
 
-PROMPT = _prompt()
+PROMPT = prompt_of(POST_BYTES)
 
 
-def post_bytes() -> bytes:
-    """The body that every client sends."""
-    return json.dumps(body_of(PROMPT), separators=(",", ":")).encode()
+def post_bytes(size: int = POST_BYTES) -> bytes:
+    """The body that every client sends, `size` bytes."""
+    return json.dumps(body_of(prompt_of(size)), separators=(",", ":")).encode()
+
+
+def text_of(size: int) -> str:
+    """The text of an answer, at most `size` bytes: whole sentences."""
+    return SENTENCE * (size // len(SENTENCE))
+
+
+def answer_bytes(text: str) -> bytes:
+    """A chat completion as the benchmark server makes it, with another text."""
+    return json.dumps(
+        {
+            "id": "chatcmpl-bench",
+            "object": "chat.completion",
+            "created": 1741569952,
+            "model": MODEL,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": INPUT_TOKENS,
+                "completion_tokens": OUTPUT_TOKENS,
+                "total_tokens": TOTAL_TOKENS,
+            },
+            "service_tier": "default",
+        },
+        separators=(",", ":"),
+    ).encode()
 
 
 def arguments(names: tuple[str, ...]) -> argparse.Namespace:
     """The command line: a client's name out of `names`, and the load."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # 10,000 in flight are as many sockets
     parser = argparse.ArgumentParser()
     parser.add_argument("client", choices=names)
     parser.add_argument("--url", required=True, help="the base URL, up to and with /v1")
@@ -71,6 +109,10 @@ def arguments(names: tuple[str, ...]) -> argparse.Namespace:
     parser.add_argument("--warm", type=int, default=256)
     parser.add_argument("--ledger", default=":memory:")
     parser.add_argument("--events", type=int, default=0, help="of a stream")
+    parser.add_argument("--post-bytes", type=int, default=POST_BYTES)
+    parser.add_argument("--text-bytes", type=int, default=len(TEXT), help="of the answer's text")
+    parser.add_argument("--cacert", default="", help="the certificate to trust over TLS")
+    parser.add_argument("--http2", action="store_true")
     parser.add_argument("--uvloop", action="store_true")
     parser.add_argument(
         "--profile", default="", help="writes cProfile's figures of the main thread"
@@ -158,6 +200,16 @@ async def fan_out(one: One, calls: int, in_flight: int, meter: Meter) -> None:
     await asyncio.gather(*(worker() for _ in range(min(in_flight, calls))))
 
 
+@contextlib.contextmanager
+def or_absent() -> Iterator[None]:
+    """Ends the process with `ABSENT` where a library cannot be imported."""
+    try:
+        yield
+    except ImportError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(ABSENT)
+
+
 def run_loop(main: Callable[[], Awaitable[None]], uvloop: bool) -> None:
     """asyncio.run, or uvloop's."""
 
@@ -165,7 +217,8 @@ def run_loop(main: Callable[[], Awaitable[None]], uvloop: bool) -> None:
         await main()
 
     if uvloop:
-        import uvloop as loops
+        with or_absent():
+            import uvloop as loops
 
         loops.run(body())
     else:

@@ -7,7 +7,9 @@ limits, a budget and a ledger under it and these have none; they are compared as
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import ssl
 from typing import Any
 
 from benchmarks.python.clients import common
@@ -29,9 +31,13 @@ class Run:
     def __init__(self) -> None:
         self.args = common.arguments(CLIENTS)
         self.url = self.args.url + "/chat/completions"
-        self.post = common.post_bytes()
+        self.post = common.post_bytes(self.args.post_bytes)
         self.meter = Meter()
         self.version = ""
+
+    def trust(self) -> ssl.SSLContext:
+        """The clients' own default, with the server's certificate where there is one."""
+        return ssl.create_default_context(cafile=self.args.cacert or None)
 
     async def measure(self, one: One) -> None:
         """One checked call, the warm-up, the metered calls."""
@@ -48,7 +54,7 @@ class Run:
         import aiohttp
 
         self.version = f"aiohttp {aiohttp.__version__}"
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self.trust())
         async with aiohttp.ClientSession(connector=connector) as session:
 
             async def one() -> bool:
@@ -79,12 +85,15 @@ class Run:
             await self.measure(one)
 
     async def httpx2(self) -> None:
-        """httpx2 with its own JSON."""
+        """httpx2 with its own JSON; HTTP/2 with --http2."""
         import httpx2
 
         self.version = f"httpx2 {httpx2.__version__}"
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        async with httpx2.AsyncClient(limits=limits, timeout=60) as client:
+        http2: bool = self.args.http2
+        async with httpx2.AsyncClient(
+            limits=limits, timeout=60, http2=http2, http1=not http2, verify=self.trust()
+        ) as client:
 
             async def one() -> bool:
                 response = await client.post(self.url, content=self.post, headers=HEADERS)
@@ -96,7 +105,7 @@ class Run:
         """pyreqwest, a Rust client."""
         from pyreqwest.client import ClientBuilder  # type: ignore[import-not-found, unused-ignore]
 
-        self.version = "pyreqwest"
+        self.version = f"pyreqwest {importlib.metadata.version('pyreqwest')}"
         async with ClientBuilder().error_for_status(True).build() as client:
 
             async def one() -> bool:
@@ -140,7 +149,7 @@ class Run:
         import litellm  # type: ignore[import-not-found, unused-ignore]
 
         litellm.suppress_debug_info = True
-        self.version = "litellm"
+        self.version = f"litellm {importlib.metadata.version('litellm')}"
         request = {**common.body_of(common.PROMPT), "model": f"openai/{common.MODEL}"}
 
         async def one() -> bool:
@@ -153,7 +162,8 @@ class Run:
 
     def main(self) -> None:
         """The run, from the check to the line."""
-        common.run_loop(getattr(self, self.args.client), self.args.uvloop)
+        with common.or_absent():
+            common.run_loop(getattr(self, self.args.client), self.args.uvloop)
         self.meter.report(self.args.calls, self.version)
 
 

@@ -8,7 +8,8 @@ Clients
     core          what aio does, submitted to `_core.Engine` directly: what the Python face costs is
                   the difference
     core_off      aio_off in the same way
-    many          everything on, through `Engine.submit_many`, 64 calls at a time
+    many          everything on, `await gw.aio.chat_many(...)`, --in-flight prompts at a time
+    many_off      the same with everything off
     sync          everything on, `gw.chat(...)` from --in-flight threads
     stream        `gw.aio.stream(...)` everything off, --events deltas a stream, text read
 See common.py for what is metered. The ledger's flush counts as CPU of the calls. After the run the
@@ -27,19 +28,25 @@ from benchmarks.python.clients.common import Meter, One, require
 
 MODEL = f"openai/{common.MODEL}"
 DELTA = " water"
-CLIENTS = ("aio", "aio_off", "core", "core_off", "many", "sync", "stream")
+CLIENTS = ("aio", "aio_off", "core", "core_off", "many", "many_off", "sync", "stream")
 PLENTY = 1_000_000_000_000
+BUDGET = f"bench:run{os.getpid()}"  # in a ledger that other runs have used too, it is new
 
 
-def gateway(url: str, ledger: str, everything: bool) -> Any:
+def gateway(
+    url: str, ledger: str, everything: bool, *, cacert: str = "", http2: bool = False
+) -> Any:
     """A gateway on the benchmark server, with everything on or off."""
     import sluiceway as sw
 
     os.environ["OPENAI_API_KEY"] = common.KEY
     for name in ("SLUICEWAY_SIMULATOR_URL", "SLUICEWAY_LEDGER", "SLUICEWAY_OPENAI_BASE_URL"):
         os.environ.pop(name, None)
+    account = {"base_url": url, "http_version": "2" if http2 else "1.1"}
+    if cacert:
+        account["ca_file"] = cacert
     config: dict[str, Any] = {
-        "accounts": {"openai": {"base_url": url}},
+        "accounts": {"openai": account},
         "defaults": {"max_output_tokens": common.MAX_OUTPUT_TOKENS},
         # As to a real provider; to loopback the header is a help for tests, and costs.
         "engine": {"send_attempt_header": "never"},
@@ -60,9 +67,9 @@ def gateway(url: str, ledger: str, everything: bool) -> Any:
     return sw.Gateway(config)
 
 
-def check(result: Any) -> None:
+def check(result: Any, text: str = common.TEXT) -> None:
     """The whole answer, once, before anything is timed."""
-    require(result.text == common.TEXT, "text")
+    require(result.text == text, "text")
     require(result.usage.input_tokens == common.INPUT_TOKENS, "input tokens")
     require(result.usage.output_tokens == common.OUTPUT_TOKENS, "output tokens")
     require(result.cost.nanousd == common.COST_NANOUSD, f"cost {result.cost}")
@@ -72,21 +79,25 @@ class Run:
     """One client, its gateway and its meter."""
 
     def __init__(self) -> None:
-        self.args = common.arguments(CLIENTS)
-        self.everything = not self.args.client.endswith("_off") and self.args.client != "stream"
-        self.gw = gateway(self.args.url, self.args.ledger, self.everything)
+        self.args = args = common.arguments(CLIENTS)
+        self.everything = not args.client.endswith("_off") and args.client != "stream"
+        self.gw = gateway(
+            args.url, args.ledger, self.everything, cacert=args.cacert, http2=args.http2
+        )
         self.meter = Meter()
-        self.text_length = len(common.TEXT)
+        self.prompt = common.prompt_of(args.post_bytes)
+        self.text = common.text_of(args.text_bytes)
+        self.text_length = len(self.text)
         self.budget: Any = None
 
     def one(self) -> One:
         """The coroutine function of one call."""
-        length = self.text_length
+        length, prompt = self.text_length, self.prompt
         if self.args.client.startswith("aio"):
             chat = self.gw.aio.chat
 
             async def one() -> bool:
-                return len((await chat(MODEL, common.PROMPT)).text) == length
+                return len((await chat(MODEL, prompt)).text) == length
 
             return one
         if self.args.client == "stream":
@@ -122,7 +133,7 @@ class Run:
 
         hub, plan = self.gw._hub, self.gw._plan
         target = hub.resolve(MODEL, plan)
-        encoded = target.encode(target.facts, common.PROMPT, plan.body, False)
+        encoded = target.encode(target.facts, self.prompt, plan.body, False)
         keywords = {
             "scopes": current_frame(hub).scopes,
             "max_output_tokens": encoded.max_output_tokens,
@@ -137,7 +148,8 @@ class Run:
         from sluiceway import _core
 
         (_, body), _ = self.core_call()[1]
-        require(_core.json_bytes(body) == common.post_bytes(), "the body that is sent")
+        sent = common.post_bytes(self.args.post_bytes)
+        require(_core.json_bytes(body) == sent, "the body that is sent")
 
     def settled(self) -> None:
         """Everything that was caused is written."""
@@ -155,17 +167,16 @@ class Run:
         meter.stop()
 
     async def measure_many(self) -> None:
-        """Batches of in_flight calls, submitted with one bell and awaited one by one."""
+        """Batches of in_flight prompts, the next when the last is answered."""
         args, meter, length = self.args, self.meter, self.text_length
-        _, ((route, body), keywords) = self.core_call()
-        submit_many = self.gw._hub.engine.submit_many
-        batch = [(route, body, keywords)] * args.in_flight
+        chat_many, prompts = self.gw.aio.chat_many, [self.prompt] * args.in_flight
 
         async def batches(count: int) -> None:
             for _ in range(count):
-                for call in submit_many(batch):
-                    await call
-                    meter.bad += len(call.text) != length
+                began = time.perf_counter()
+                for result in await chat_many(MODEL, prompts):
+                    meter.bad += isinstance(result, Exception) or len(result.text) != length
+                meter.latencies_s.append(time.perf_counter() - began)
 
         await batches(max(1, args.warm // args.in_flight))
         self.settled()
@@ -211,13 +222,13 @@ class Run:
         self.settled()
         meter.stop()
 
-    def check_books(self, name: str, before: int) -> None:
+    def check_books(self, before: int) -> None:
         """Every call that was made was settled at its price, and no other."""
         if not self.everything:
             return
         calls = before + self.args.warm + self.args.calls
         scopes = {one["name"]: one for one in self.gw._hub.engine.ledger_scopes()}
-        settled = scopes[name]["settled"]
+        settled = scopes[BUDGET]["settled"]
         require(settled == calls * common.COST_NANOUSD, f"{settled} settled for {calls} calls")
 
     def main(self) -> None:
@@ -227,10 +238,10 @@ class Run:
         args = self.args
         before = 0
         if self.everything:
-            self.budget = self.gw.budget("bench:run", usd="1000000")
+            self.budget = self.gw.budget(BUDGET, usd="1000000")
             self.budget.__enter__()
         if args.client != "stream":
-            check(self.gw.chat(MODEL, common.PROMPT))
+            check(self.gw.chat(MODEL, self.prompt), self.text)
             self.check_bytes()
             before = 1
         profiler = None
@@ -241,14 +252,14 @@ class Run:
             profiler.enable()
         if args.client == "sync":
             self.measure_sync()
-        elif args.client == "many":
+        elif args.client.startswith("many"):
             common.run_loop(self.measure_many, args.uvloop)
         else:
             common.run_loop(self.measure, args.uvloop)
         if profiler is not None:
             profiler.disable()
             profiler.dump_stats(args.profile)
-        self.check_books("bench:run", before)
+        self.check_books(before)
         stats = self.gw.stats()
         if self.budget is not None:
             self.budget.__exit__(None, None, None)

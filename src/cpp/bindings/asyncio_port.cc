@@ -8,6 +8,7 @@
 
 #include "bindings/errors.h"
 #include "bindings/foreign_port.h"
+#include "bindings/gil.h"
 #include "bindings/host.h"
 #include "bindings/loop_port.h"
 
@@ -93,7 +94,8 @@ bool resume(Awaitable* self) {
   const bool has_context = context != nullptr && context != Py_None;
   const bool entered = has_context && PyContext_Enter(context) == 0;
   if (has_context && !entered) PyErr_Clear();  // it is entered already: run inside it
-  PyObject* result = PyObject_CallOneArg(callback, reinterpret_cast<PyObject*>(self));
+  PyObject* result = or_sleep_for_ever(
+      [&] { return PyObject_CallOneArg(callback, reinterpret_cast<PyObject*>(self)); });
   bool ok = true;
   if (result == nullptr) {
     if (PyErr_ExceptionMatches(PyExc_Exception)) {

@@ -15,6 +15,8 @@
 namespace sluiceway::bindings {
 namespace {
 
+using HeaderPairs = std::vector<std::pair<std::string, std::string>>;
+
 constexpr std::int64_t kSignalCheckNs = 100 * kNsPerMs;  // how soon Ctrl-C is seen
 
 // --- Delta: two references, made once a piece of a stream, so it is a plain C type.
@@ -70,6 +72,12 @@ PyObject* make_delta(const engine::Delta& delta) {
     throw py::error_already_set();
   }
   return reinterpret_cast<PyObject*>(self);
+}
+
+PyObject* make_bytes(const std::string& text) {
+  PyObject* made = PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+  if (made == nullptr) throw py::error_already_set();
+  return made;
 }
 
 // --- Waiting
@@ -128,7 +136,10 @@ PyMethodDef wait_methods[] = {
      "wait(self: sluiceway._core.Call) -> None\n\nBlocks until the call is done."},
     {"next_events_wait", wait_method<true>, METH_NOARGS,
      "next_events_wait(self: sluiceway._core.Call) -> list\n\n"
-     "Blocks for at least one delta; an empty list is the end."}};
+     "Blocks for at least one delta; an empty list is the end."},
+    {"next_bytes_wait", wait_method<true>, METH_NOARGS,
+     "next_bytes_wait(self: sluiceway._core.Call) -> list[bytes]\n\n"
+     "next_events_wait() of a byte stream."}};
 
 bool cancel(PyCall& self) {
   if (self.call->done()) return false;
@@ -254,7 +265,15 @@ void add_answer(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
       .def_property_readonly("response_id", [](const PyCall& s) { return answer(s).response_id; })
       .def_property_readonly("body", [](const PyCall& s) { return py::bytes(answer(s).body); })
       .def_property_readonly("headers", [](const PyCall& s) { return answer(s).headers; })
-      .def_property_readonly("usage", &usage_of);
+      .def_property_readonly("usage", &usage_of)
+      .def_property_readonly(
+          "head",
+          [](const PyCall& s) -> std::optional<std::pair<int, HeaderPairs>> {
+            const auto head = s.call->head();
+            if (!head) return std::nullopt;
+            return std::pair(head->status, head->headers);
+          },
+          "Of a byte stream: (status, headers) once its first bytes are there.");
 }
 
 void add_ending(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
@@ -317,8 +336,10 @@ py::list take_deltas(engine::Engine& engine, engine::Call& call) {
     engine.resume(call);
   }
   py::list out(deltas.size());
+  const bool bytes = call.request.byte_stream;
   for (std::size_t i = 0; i < deltas.size(); ++i) {
-    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), make_delta(deltas[i]));
+    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i),
+                    bytes ? make_bytes(deltas[i].text) : make_delta(deltas[i]));
   }
   return out;
 }
@@ -349,6 +370,10 @@ void init_call(py::module_& module) {
           "next_events",
           [](PyCall& self) { return make_awaitable({self.engine, self.call, true}, py::none()); },
           "Awaitable of at least one delta; an empty list is the end.")
+      .def(
+          "next_bytes",
+          [](PyCall& self) { return make_awaitable({self.engine, self.call, true}, py::none()); },
+          "next_events() of a byte stream.")
       .def_property_readonly("done", [](const PyCall& self) { return self.call->done(); });
   add_ending(call);
   add_answer(call);

@@ -9,6 +9,7 @@
 #include "bindings/asyncio_port.h"
 #include "bindings/errors.h"
 #include "bindings/gil.h"
+#include "bindings/held.h"
 #include "bindings/host.h"
 #include "bindings/py_writer.h"
 #include "bindings/spec.h"
@@ -275,13 +276,18 @@ py::dict stats_dict(EngineHost& host) {
   const http::TransportStats wire = engine->transport_stats();
   out["connections_opened"] = wire.connections_opened;
   out["connections_open"] = wire.connections_open;
+  out["connections_reused"] = wire.connections_reused;
+  out["transfers_in_flight"] = wire.in_flight;
+  out["transfers_queued"] = wire.queued;
   out["resends_stopped"] = wire.resends_stopped;
+  out["watchdog_runs"] = wire.watchdog_runs;
   out["watchdog_progress"] = wire.watchdog_progress;
   out["events_dropped"] = engine->events().dropped();
   const store::LedgerStats ledger = engine->ledger().stats();
   out["ledger_commits"] = ledger.commits;
   out["ledger_admitted"] = ledger.admitted;
   out["ledger_orphan_finishes"] = ledger.orphan_finishes;
+  out["ledger_quarantined"] = ledger.quarantined;
   out["ledger_recovered"] = ledger.recovered;
   return out;
 }
@@ -296,10 +302,13 @@ bool flush(EngineHost& host, double timeout_s) {
 }  // namespace
 
 void init_engine(py::module_& module) {
-  py::class_<PyRoute, std::unique_ptr<PyRoute>>(module, "Route",
-                                                "Everything about a call that stays the same.");
-  py::class_<PyScope, std::unique_ptr<PyScope>>(module, "Scope", "A budget scope in the ledger.")
-      .def_property_readonly("name", [](PyScope& s) { return s.get()->name(); })
+  py::class_<PyRoute, std::unique_ptr<PyRoute>> route(
+      module, "Route", "Everything about a call that stays the same.");
+  held_type<PyRoute>(route);
+  py::class_<PyScope, std::unique_ptr<PyScope>> scope(module, "Scope",
+                                                      "A budget scope in the ledger.");
+  held_type<PyScope>(scope);
+  scope.def_property_readonly("name", [](PyScope& s) { return s.get()->name(); })
       .def_property_readonly("kind", [](const PyScope& s) { return s.config.kind; })
       .def_property_readonly("unit", [](const PyScope& s) { return s.config.unit; })
       .def_property_readonly("limit_nanousd", [](const PyScope& s) { return s.config.limit; })

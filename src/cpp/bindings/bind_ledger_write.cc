@@ -152,9 +152,11 @@ void create_job(EngineHost& host, const std::string& call_id, std::string provid
 
 void update_job(EngineHost& host, const std::string& call_id, std::string state,
                 std::optional<std::string> result, std::optional<std::int64_t> settle, bool release,
-                const std::map<std::string, std::int64_t>& usage, std::string evidence) {
-  store::JobUpdate update{id_of(call_id), std::move(state), std::move(result),  settle,
-                          release,        usage_of(usage),  std::move(evidence)};
+                const std::map<std::string, std::int64_t>& usage, std::string evidence,
+                std::string price_version) {
+  store::JobUpdate update{
+      id_of(call_id), std::move(state), std::move(result),   settle,
+      release,        usage_of(usage),  std::move(evidence), std::move(price_version)};
   const auto engine = host.engine();
   Status status;
   {
@@ -214,6 +216,7 @@ void init_ledger_write(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engi
       .def("job_update", &update_job, py::arg("call_id"), py::kw_only(), py::arg("state") = "",
            py::arg("result") = py::none(), py::arg("settle") = py::none(),
            py::arg("release") = false, py::arg("usage") = no_usage, py::arg("evidence") = "",
+           py::arg("price_version") = "",
            "Changes a job's row, and ends its hold at a cost or at nothing in the same commit.")
       .def("job_get", &get_job, py::arg("id"), "By call id or provider's job id; None if unknown.")
       .def("job_list", &list_jobs, py::arg("state") = py::none(), "Oldest first.");

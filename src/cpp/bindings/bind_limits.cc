@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/errors.h"
+#include "bindings/held.h"
 #include "bindings/host.h"
 
 namespace sluiceway::bindings {
@@ -46,6 +47,33 @@ double try_acquire(limits::LimitGroup& bucket, std::int64_t permits) {
   if (wait == limits::kNever) raise("RequestTooLarge", "more permits than the bucket's capacity");
   return static_cast<double>(std::max<std::int64_t>(wait, 1)) / 1e9;
 }
+
+PyObject* try_acquire_fast(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                           PyObject* names) {
+  try {
+    const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+    if (count + named > 1 || (named == 1 && PyUnicode_CompareWithASCIIString(
+                                                PyTuple_GET_ITEM(names, 0), "permits") != 0)) {
+      throw py::type_error("try_acquire(permits=1)");
+    }
+    long long permits = 1;
+    if (count + named == 1) {
+      if (!PyLong_Check(args[0])) throw py::type_error("permits is a whole number");
+      permits = PyLong_AsLongLong(args[0]);
+      if (permits == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    }
+    return PyFloat_FromDouble(try_acquire(held<limits::LimitGroup>(self), permits));
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  }
+  return nullptr;
+}
+
+PyMethodDef try_acquire_method = {
+    "try_acquire", fast_function(try_acquire_fast), METH_FASTCALL | METH_KEYWORDS,
+    "0.0 when granted, else the seconds to wait; nothing is taken then."};
 
 struct Breaker {
   SystemRandom random;
@@ -104,11 +132,11 @@ bool report(Breaker& self, bool probe, std::uint64_t generation, const std::stri
 }  // namespace
 
 void init_limits(py::module_& module) {
-  py::class_<limits::LimitGroup, std::unique_ptr<limits::LimitGroup>>(
-      module, "TokenBucket", "Admits at most capacity + rate * T permits in any window T.")
-      .def(py::init(&make_bucket), py::arg("capacity"), py::arg("rate_per_s"))
-      .def("try_acquire", &try_acquire, py::arg("permits") = 1,
-           "0.0 when granted, else the seconds to wait; nothing is taken then.")
+  py::class_<limits::LimitGroup, std::unique_ptr<limits::LimitGroup>> bucket_class(
+      module, "TokenBucket", "Admits at most capacity + rate * T permits in any window T.");
+  held_type<limits::LimitGroup>(bucket_class);
+  add_fast_method(bucket_class, try_acquire_method);
+  bucket_class.def(py::init(&make_bucket), py::arg("capacity"), py::arg("rate_per_s"))
       .def_property_readonly("available", [](const limits::LimitGroup& bucket) {
         return bucket.snapshot(now_ns()).dimensions[0].available;
       });

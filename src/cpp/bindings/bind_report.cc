@@ -79,8 +79,9 @@ py::dict group_dict(const engine::ReportGroup& group) {
 
 py::list report(EngineHost& host, const std::vector<std::string>& by,
                 std::optional<std::int64_t> from_ns, std::optional<std::int64_t> to_ns,
-                const std::string& time_zone, const std::string& scope, const Conditions& where) {
-  engine::ReportQuery query{.time_zone = time_zone, .scope = scope};
+                const std::string& time_zone, const std::string& scope, const Conditions& where,
+                const std::vector<std::string>& archives) {
+  engine::ReportQuery query{.time_zone = time_zone, .scope = scope, .archives = archives};
   for (const auto& name : by) query.by.push_back(asked(cost::group_by_from_name(name)));
   for (const auto& [name, value] : where) {
     query.where.emplace_back(asked(cost::group_by_from_name(name)), value);
@@ -106,10 +107,9 @@ py::list history(EngineHost& host, const std::string& call_id) {
   Status status;
   {
     const ReleaseGil unlocked;
-    status = engine->ledger().read_entries({}, [&](std::span<const store::Entry> batch) {
-      std::ranges::copy_if(batch, std::back_inserter(found),
-                           [&](const store::Entry& entry) { return entry.call_id == *id; });
-      return found.empty() || batch.back().call_id == *id;  // a call's rows lie together
+    status = engine->ledger().read_entries({.call = *id}, [&](std::span<const store::Entry> batch) {
+      found.insert(found.end(), batch.begin(), batch.end());
+      return true;
     });
   }
   check(status);
@@ -117,6 +117,25 @@ py::list history(EngineHost& host, const std::string& call_id) {
   std::ranges::sort(found, {}, [](const store::Entry& entry) {
     return std::tuple(entry.time_ns, entry.kind, entry.attempt);
   });
+  py::list out;
+  for (const auto& entry : found) out.append(entry_dict(entry));
+  return out;
+}
+
+// What moved the money of scopes: the rows of their calls, and the changes of their limits.
+py::list movements(EngineHost& host, const std::vector<std::string>& scopes) {
+  const auto engine = host.engine();
+  std::vector<store::Entry> found;
+  Status status;
+  {
+    const ReleaseGil unlocked;
+    status =
+        engine->ledger().read_entries({.scopes = scopes}, [&](std::span<const store::Entry> batch) {
+          found.insert(found.end(), batch.begin(), batch.end());
+          return true;
+        });
+  }
+  check(status);
   py::list out;
   for (const auto& entry : found) out.append(entry_dict(entry));
   return out;
@@ -209,8 +228,11 @@ void init_report(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine) {
   engine
       .def("ledger_report", &report, py::arg("by"), py::kw_only(), py::arg("from_ns") = py::none(),
            py::arg("to_ns") = py::none(), py::arg("time_zone") = "UTC", py::arg("scope") = "",
-           py::arg("where") = Conditions{}, "Calls rolled up by labels and periods.")
+           py::arg("where") = Conditions{}, py::arg("archives") = std::vector<std::string>{},
+           "Calls rolled up by labels and periods.")
       .def("ledger_history", &history, py::arg("call_id"), "A call's entries, oldest first.")
+      .def("ledger_movements", &movements, py::arg("scopes"),
+           "The entries of the calls reserved in one of the scopes, and of their limits.")
       .def("ledger_scan", &scan, py::arg("batch"), py::kw_only(), py::arg("from_ns") = 0,
            py::arg("to_ns") = INT64_MAX, py::arg("archive") = "",
            "Calls batch(entries) until it returns false.")

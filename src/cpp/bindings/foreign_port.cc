@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "bindings/host.h"
 #include "bindings/loop_port.h"
 
@@ -97,7 +98,8 @@ bool wait_in_greenlet(const Awaited& awaited) {
   static PyObject *gevent = nullptr, *wait = nullptr;
   if (!imported(gevent, "gevent.monkey")) return false;
   if (wait == nullptr) wait = load("sluiceway.integrations.gevent", "wait");
-  return py::handle(wait)(ForeignWait{awaited, py::none()}).cast<bool>();
+  return or_sleep_for_ever(
+      [&] { return py::handle(wait)(ForeignWait{awaited, py::none()}).cast<bool>(); });
 }
 
 void forget_foreign_ports_in_child() {

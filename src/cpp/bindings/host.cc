@@ -210,7 +210,7 @@ void EngineHost::pass_events() {
 void EngineHost::call_back(engine::Engine& engine) {
   if (!event_callback_ || event_callback_.is_none() || !engine.events().any()) return;
   try {
-    event_callback_(events_of(engine));
+    or_sleep_for_ever([&] { event_callback_(events_of(engine)); });
   } catch (py::error_already_set& error) {
     error.discard_as_unraisable("sluiceway event callback");
   }

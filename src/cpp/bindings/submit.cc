@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 
 #include "bindings/errors.h"
+#include "bindings/held.h"
 #include "bindings/py_writer.h"
 #include "cost/quote.h"
 
@@ -39,6 +42,9 @@ enum Name : std::size_t {
   kAttempts,
   kOtherUnits,
   kPromptTokensMax,
+  kWriteTimeout,
+  kParts,
+  kByteStream,
   kNames
 };
 constexpr std::array<const char*, kNames> kNameTexts = {"stream",
@@ -62,7 +68,10 @@ constexpr std::array<const char*, kNames> kNameTexts = {"stream",
                                                         "priority",
                                                         "attempts",
                                                         "other_units",
-                                                        "prompt_tokens_max"};
+                                                        "prompt_tokens_max",
+                                                        "write_timeout_s",
+                                                        "parts",
+                                                        "byte_stream"};
 std::array<PyObject*, kNames> interned{};
 
 using Arguments = std::array<PyObject*, kNames>;  // borrowed; null where not given
@@ -125,10 +134,8 @@ void read_scopes(PyObject* given, engine::CallRequest& request) {
   const Py_ssize_t size = PySequence_Fast_GET_SIZE(sequence.ptr());
   request.scopes.reserve(static_cast<std::size_t>(size));
   for (Py_ssize_t i = 0; i < size; ++i) {
-    const py::handle item = PySequence_Fast_GET_ITEM(sequence.ptr(), i);
-    if (!py::isinstance<PyScope>(item))
-      throw py::type_error("scopes holds something that is no Scope");
-    request.scopes.push_back(item.cast<PyScope&>().get());
+    PyObject* item = PySequence_Fast_GET_ITEM(sequence.ptr(), i);
+    request.scopes.push_back(held<PyScope>(item).get());
   }
 }
 
@@ -164,6 +171,28 @@ void read_headers(PyObject* given, engine::CallRequest& request) {
       raise("InvalidRequest", to_std(status.message()));
     }
   }
+}
+
+// Parts of a body: bytes, or (descriptor, offset, length, name) of an open file.
+void read_parts(PyObject* given, engine::CallRequest& request) {
+  if (given == nullptr || given == Py_None) return;
+  std::vector<http::BodyPart> parts;
+  for (const py::handle item : py::handle(given)) {
+    http::BodyPart& part = parts.emplace_back();
+    if (PyBytes_Check(item.ptr())) {
+      part.bytes = item.cast<std::string>();
+      continue;
+    }
+    auto [fd, offset, length, name] =
+        item.cast<std::tuple<int, std::int64_t, std::int64_t, std::string>>();
+    auto file = http::BodyFile::of(fd, std::move(name));
+    if (!file.ok()) raise("InvalidRequest", to_std(file.status().message()));
+    part = {.file = *std::move(file), .offset = offset, .length = length};
+  }
+  auto body = http::Body::make(std::move(parts));
+  if (!body.ok()) raise("InvalidRequest", to_std(body.status().message()));
+  request.parts = *std::move(body);
+  request.cache_ttl_ns = 0;  // a file is not read twice, and its name says nothing
 }
 
 void write_request_body(PyObject* body, std::string& out) {
@@ -225,7 +254,7 @@ void estimate_amounts(const PyRoute& route, const BoundArguments& bound,
 
 py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
                   const Arguments& given) {
-  auto& route = py::handle(route_object).cast<PyRoute&>();
+  auto& route = held<PyRoute>(route_object);
   const auto shared = host.shared_from_this();
   engine::CallRequest request;
   request.route = host.route(route);
@@ -237,6 +266,7 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
     if (truth < 0) throw py::error_already_set();
     request.stream = truth != 0;
   }
+  if (given[kByteStream] == Py_True) request.stream = request.byte_stream = true;
   request.tenant = view_of(given[kTenant], "default");
   request.tenant_number = host.tenant_number(request.tenant);
   request.labels = host.labels(route, request.tenant);
@@ -270,7 +300,9 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   request.connect_timeout_ns = span_of(given[kConnectTimeout], kConnectTimeout, 10 * kNsPerSecond);
   request.read_timeout_ns = span_of(given[kReadTimeout], kReadTimeout, 0);
   request.pool_timeout_ns = span_of(given[kPoolTimeout], kPoolTimeout, 0);
+  request.write_timeout_ns = span_of(given[kWriteTimeout], kWriteTimeout, 0);
   request.cache_ttl_ns = span_of(given[kCacheTtl], kCacheTtl, 0);
+  read_parts(given[kParts], request);
   request.attempts = static_cast<int>(integer_of(given, kAttempts, 0, 0, 100));
   request.priority = static_cast<std::uint8_t>(
       std::clamp<std::int64_t>(integer_of(given, kPriority, 1, 1), 0, 255));
@@ -310,6 +342,12 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   return py::cast(std::make_unique<PyCall>(engine, shared, std::move(call)));
 }
 
+// Entered and left by one thread, with no await between.
+struct PyCork {
+  std::optional<engine::Cork> cork;
+  void enter() { cork.emplace(); }
+};
+
 // Options that many calls share, put in their places once.
 struct PyPrepared {
   py::dict options;  // owns what `given` borrows
@@ -328,14 +366,14 @@ PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, P
       throw py::type_error("submit(route, body, prepared, scopes, max_output_tokens, ...)");
     }
     Arguments given{};
-    if (count > 2) given = py::handle(args[2]).cast<PyPrepared&>().given;
+    if (count > 2) given = held<PyPrepared>(args[2]).given;
     for (Py_ssize_t i = 3; i < count; ++i)
       given[kPositional[static_cast<std::size_t>(i) - 3]] = args[i];
     const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
     for (Py_ssize_t i = 0; i < named; ++i) {
       place(given, PyTuple_GET_ITEM(names, i), args[count + i]);
     }
-    return submit(py::handle(self).cast<EngineHost&>(), args[0], args[1], given).release().ptr();
+    return submit(held<EngineHost>(self), args[0], args[1], given).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
   } catch (const py::cast_error& error) {
@@ -349,8 +387,7 @@ PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, P
 }
 
 PyMethodDef submit_method = {
-    "submit", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(submit_fast)),
-    METH_FASTCALL | METH_KEYWORDS,
+    "submit", fast_function(submit_fast), METH_FASTCALL | METH_KEYWORDS,
     "Hands one call to the engine and returns it as a Call; the arguments stand in "
     "docs/internals/core.md."};
 
@@ -446,12 +483,15 @@ void init_submit(py::module_& module, py::class_<EngineHost, std::shared_ptr<Eng
     interned[i] = PyUnicode_InternFromString(kNameTexts[i]);
     if (interned[i] == nullptr) throw py::error_already_set();
   }
-  py::class_<PyPrepared>(module, "Prepared", "Options of submit() that many calls share.")
-      .def(py::init<const py::kwargs&>());
-  auto* type = reinterpret_cast<PyTypeObject*>(engine.ptr());
-  const auto method = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &submit_method));
-  if (!method) throw py::error_already_set();
-  py::setattr(engine, "submit", method);
+  py::class_<PyPrepared> prepared(module, "Prepared", "Options of submit() that many calls share.");
+  prepared.def(py::init<const py::kwargs&>());
+  held_type<PyPrepared>(prepared);
+  held_type<EngineHost>(engine);
+  add_fast_method(engine, submit_method);
+  py::class_<PyCork>(module, "Cork", "While it is entered, what is submitted is only gathered.")
+      .def(py::init<>())
+      .def("__enter__", &PyCork::enter)
+      .def("__exit__", [](PyCork& self, const py::args&) { self.cork.reset(); });
   engine.def("submit_many", &submit_many, py::arg("calls"),
              "Hands many (route, body, arguments) to the engine with one wake-up.");
 }

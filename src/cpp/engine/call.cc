@@ -60,6 +60,28 @@ void Call::deliver(std::vector<Delta>& deltas, bool* over,
   announce(false, ports);
 }
 
+void Call::deliver_bytes(std::string_view bytes, bool* over,
+                         std::vector<std::shared_ptr<Port>>& ports) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (deltas_.empty() || deltas_.back().text.size() + bytes.size() > kJoinedBytesMax) {
+    deltas_.emplace_back();
+  }
+  deltas_.back().text.append(bytes);
+  delta_bytes_ += bytes.size();
+  if (delta_bytes_ > kHighWaterBytes && !paused_) *over = paused_ = true;
+  announce(false, ports);
+}
+
+void Call::put_head(std::shared_ptr<const Head> head) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  head_ = std::move(head);
+}
+
+std::shared_ptr<const Head> Call::head() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return head_;
+}
+
 bool Call::wait(std::int64_t timeout_ns, bool for_deltas) {
   const std::uint32_t seen = word_.load();
   const auto ready = [&] {

@@ -16,6 +16,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -36,6 +38,7 @@ struct CallRequest {
   std::shared_ptr<const Route> route;
   Id intent_id, call_id;
   std::string body;
+  std::shared_ptr<const http::Body> parts;  // null: `body`; else sent in its place
   std::vector<http::Header> extra_headers;
   std::string tenant = "default";
   std::uint32_t tenant_number = 0;                  // for the fair queue
@@ -48,7 +51,8 @@ struct CallRequest {
   limits::Amounts amounts{};
   std::int64_t deadline_ns = 0;  // monotonic
   std::int64_t connect_timeout_ns = 10'000'000'000;
-  std::int64_t read_timeout_ns = 0;  // the longest silence; 0: only the deadline
+  std::int64_t read_timeout_ns = 0;   // the longest silence; 0: only the deadline
+  std::int64_t write_timeout_ns = 0;  // without a byte taken while sending; 0: the one above
   std::int64_t pool_timeout_ns = 0;
   std::int64_t cache_ttl_ns = 0;  // 0: not cached
   cache::CacheKey cache_key{};
@@ -58,6 +62,13 @@ struct CallRequest {
   std::uint32_t waiting_scopes = ~0u;  // kWait: bit i: a refusal by scopes[i] waits
   std::uint32_t exact_scopes = 0;      // bit i: scopes[i] refuses by the ledger, not by a hint
   bool stream = false;
+  bool byte_stream = false;  // with `stream`: the body's bytes as they come, instead of deltas
+};
+
+// How an answer begins, for those who read its bytes.
+struct Head {
+  int status = 0;
+  std::vector<std::pair<std::string, std::string>> headers;
 };
 
 struct BudgetRefusal {
@@ -108,7 +119,7 @@ class Port {
 
 class Call : public std::enable_shared_from_this<Call> {
  public:
-  static constexpr std::size_t kHighWaterBytes = 256 * 1024;
+  static constexpr std::size_t kHighWaterBytes = 256 * 1024, kJoinedBytesMax = 64 * 1024;
 
   explicit Call(CallRequest asked) : request(std::move(asked)) {}
 
@@ -123,6 +134,9 @@ class Call : public std::enable_shared_from_this<Call> {
   void finish(Ending ending, std::vector<std::shared_ptr<Port>>& ports);
   // Adds deltas (moved from). Sets `over` when the caller is behind by more than the high water.
   void deliver(std::vector<Delta>& deltas, bool* over, std::vector<std::shared_ptr<Port>>& ports);
+  // The same for a piece of a byte stream; small pieces are joined.
+  void deliver_bytes(std::string_view bytes, bool* over, std::vector<std::shared_ptr<Port>>& ports);
+  void put_head(std::shared_ptr<const Head> head);
 
   // --- The caller's side.
   // Waits for the end, or for a delta if `for_deltas`, at most `timeout_ns`. False: not yet.
@@ -133,6 +147,8 @@ class Call : public std::enable_shared_from_this<Call> {
   bool attach(const std::shared_ptr<Port>& port, bool for_deltas);
   // All deltas since the last take; sets `resume` when a paused stream should go on.
   std::vector<Delta> take(bool* resume);
+  // Of a byte stream: there before its first bytes; null before that, and when it was no success.
+  std::shared_ptr<const Head> head();
 
  private:
   struct Listener {
@@ -142,6 +158,7 @@ class Call : public std::enable_shared_from_this<Call> {
   void announce(bool for_end, std::vector<std::shared_ptr<Port>>& ports);
 
   std::mutex mutex_;
+  std::shared_ptr<const Head> head_;
   std::vector<Delta> deltas_;
   std::size_t delta_bytes_ = 0;
   bool paused_ = false;

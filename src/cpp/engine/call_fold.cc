@@ -56,6 +56,7 @@ void CallFold::add(const store::Entry& row) {
       call_.hold = row.amount;
       break;
     case store::EntryKind::kGrant:
+    case store::EntryKind::kReplace:
       break;
   }
 }

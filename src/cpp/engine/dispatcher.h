@@ -95,6 +95,7 @@ class Dispatcher {
   // dispatcher_wire.cc: on the wire
   void on_head(Job& job, int status, const http::HeaderSource& headers);
   void on_body(Job& job, std::string_view data);
+  void pass_bytes(Job& job, std::string_view data);
   void on_end(Job& job, const http::TransferEnd& end);
   Failure read_answer(Job& job, const http::TransferEnd& end, Answer& answer, ErrorInfo& error,
                       std::string& message);
@@ -102,6 +103,7 @@ class Dispatcher {
                       std::string& message);
   void read_rate_headers(Job& job, const http::HeaderSource& headers);
   bool try_again(Job& job, Failure failure);
+  std::int64_t silence_due_ns(Job& job);
   void on_timer(Job& job);
   void on_waiter_deadline(Job& job, std::uint32_t number);
   enum class Stop : std::uint8_t { kDeadline, kCancel, kMalformed };

@@ -8,6 +8,8 @@ namespace sluiceway::engine {
 namespace {
 
 constexpr std::int64_t kParkRetryNs = 20'000'000;  // other processes' settlements are not announced
+// What a socket takes in one go: a larger body is looked after while it is sent.
+constexpr std::int64_t kSentAtOnceBytes = 16'384;
 constexpr std::int64_t kWindowRetryNs = 250'000'000;  // nothing but the window's end brings room
 
 // The scope that a verdict names, with its window; null: none of the call's.
@@ -345,6 +347,10 @@ void Dispatcher::send(Job& job) {
     job.wire.paid = !route.free;
     job.wire.idle_reuse_max_ns = route.idle_reuse_max_ns;
     job.wire.body = std::move(asked.body);  // kept there for the next attempt
+    job.wire.parts = std::move(asked.parts);
+    job.wire.watch_sending =
+        asked.write_timeout_ns > 0 ||
+        (asked.read_timeout_ns > 0 && job.wire.body_bytes() > kSentAtOnceBytes);
     route.retry_budget->on_first_attempt(now_ns_);
   }
   ++job.attempt;
@@ -368,12 +374,13 @@ void Dispatcher::send(Job& job) {
   job.body.clear();
   job.headers.clear();
   job.stream.reset();
+  job.passes_bytes = false;
   job.sent_ns = job.activity_ns = now_ns_;
   job.sent_wall_ns = wall_ns_;
   job.stage = Stage::kInFlight;
   parts_.counters->attempts.fetch_add(1, std::memory_order_relaxed);
-  schedule(job);
   parts_.transport->start(job.call->seq, &job.wire, &job);
+  schedule(job);
 }
 
 }  // namespace sluiceway::engine

@@ -78,7 +78,7 @@ void Dispatcher::release_permit(Job& job, Failure failure, const Answer* answer)
   if (job.stage != Stage::kInFlight) {
     group.limits->give_back(estimated, now_ns_);
   } else if (row.outcome == Outcome::kNeverSent) {
-    group.limits->settle(estimated, limits::Amounts{}, now_ns_);
+    group.limits->settle(estimated, limits::Amounts{}, job.sent_ns, now_ns_);
   } else {
     limits::Amounts actual = estimated;
     if (failure == Failure::kNone && answer != nullptr && answer->usage.any()) {
@@ -92,7 +92,7 @@ void Dispatcher::release_permit(Job& job, Failure failure, const Answer* answer)
       at(limits::Dimension::kOutputTokens) = output;
       at(limits::Dimension::kTokens) = saturating_add(input, output);
     }
-    group.limits->settle(estimated, actual, now_ns_);
+    group.limits->settle(estimated, actual, job.sent_ns, now_ns_);
   }
   group.dirty = true;
 }
@@ -255,6 +255,7 @@ void Dispatcher::publish(Job& job, Ending ending) {
 }
 
 void Dispatcher::complete(Call& call, Ending ending) {
+  call.request.parts.reset();  // closes its files: a result may be kept for long
   ending.latency_ns = now_ns_ - call.submitted_ns;
   auto& counters = *parts_.counters;
   counters.completed.fetch_add(1, std::memory_order_relaxed);
@@ -266,6 +267,7 @@ void Dispatcher::complete(Call& call, Ending ending) {
 void Dispatcher::remove(Job& job) {
   const std::uint64_t seq = job.call->seq;
   timers_.remove(job.timer);
+  job.wire.parts.reset();  // now: the engine may sleep before the job itself goes
   if (job.flight) {
     const auto flight = flights_.find(job.asked().cache_key);
     if (flight != flights_.end() && flight->second == seq) flights_.erase(flight);

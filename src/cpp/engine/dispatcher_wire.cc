@@ -11,6 +11,7 @@ namespace {
 bool is_success(int status) { return status >= 200 && status < 300; }
 
 Failure unsent_failure(http::TransferError error) {
+  if (error == http::TransferError::kBodyChanged) return Failure::kBodyUnsent;
   return error == http::TransferError::kPoolTimeout ? Failure::kPoolTimeout : Failure::kUnreached;
 }
 
@@ -47,13 +48,18 @@ void Dispatcher::on_head(Job& job, int status, const http::HeaderSource& headers
         parse::retry_after_ns(headers.find("retry-after").value_or(""),
                               headers.find("retry-after-ms").value_or(""), wall_ns_)
             .value_or(-1);
-  } else if (job.asked().stream && route.dialect) {
+  } else if (job.asked().stream && !job.asked().byte_stream && route.dialect) {
     job.stream = std::make_unique<StreamDecoder>(*route.dialect, decoder_.json());
   }
   if (route.keep_headers) {
     headers.for_each([&](std::string_view name, std::string_view value) {
       job.headers.emplace_back(name, value);
     });
+  }
+  if (job.asked().byte_stream && is_success(status)) {
+    job.passes_bytes = true;
+    job.wire.response_bytes_max = SIZE_MAX;  // they are not kept
+    job.call->put_head(std::make_shared<const Head>(Head{status, job.headers}));
   }
 }
 
@@ -77,6 +83,7 @@ void Dispatcher::read_rate_headers(Job& job, const http::HeaderSource& headers) 
 void Dispatcher::on_body(Job& job, std::string_view data) {
   job.activity_ns = now_ns_;
   if (!job.stream) {
+    if (job.passes_bytes) return pass_bytes(job, data);
     job.body.append(data);
     return;
   }
@@ -92,11 +99,22 @@ void Dispatcher::on_body(Job& job, std::string_view data) {
   }
 }
 
+void Dispatcher::pass_bytes(Job& job, std::string_view data) {
+  job.passed_any = true;
+  parts_.counters->streamed_deltas.fetch_add(1, std::memory_order_relaxed);
+  bool over = false;
+  job.call->deliver_bytes(data, &over, ports_);
+  if (!over || job.paused) return;
+  job.paused = true;
+  parts_.transport->pause(job.call->seq);
+}
+
 void Dispatcher::resume(std::uint64_t seq) {
   Job* job = find(seq);
   if (job == nullptr || !job->paused) return;
   job->paused = false;
   job->activity_ns = now_ns_;
+  schedule(*job);  // silence counts again
   parts_.transport->resume(seq);
 }
 
@@ -127,12 +145,26 @@ Failure Dispatcher::read_answer(Job& job, const http::TransferEnd& end, Answer& 
     message = end.detail;
     return Failure::kStreamRefused;
   }
+  if (end.error == http::TransferError::kBodyChanged) {
+    message = end.detail;
+    return Failure::kBodyChanged;
+  }
   if (end.response_started && !is_success(end.status)) {
     const Failure failure = decoder_.classify(route.dialect.get(), end.status, job.body, error);
     message = error.message.empty() ? "HTTP status " + std::to_string(end.status) : error.message;
     return failure;
   }
   if (job.stream) return read_stream(job, end, answer, error, message);
+  if (job.passes_bytes) {
+    // What was counted before sending is all that can be known about its cost.
+    if (route.dialect) answer.usage = route.dialect->usage_of({}, job.asked().counted.get());
+    if (end.error == http::TransferError::kNone && end.complete) return Failure::kNone;
+    message = end.error != http::TransferError::kNone
+                  ? "the body did not arrive whole: " + end.detail
+                  : "the connection was closed after a body of no stated length: whether it is "
+                    "whole cannot be known";
+    return job.passed_any ? Failure::kStreamBroken : Failure::kBroken;
+  }
   if (end.error != http::TransferError::kNone) {
     message = "the answer did not arrive whole: " + end.detail;
     return Failure::kBroken;
@@ -175,7 +207,8 @@ bool Dispatcher::try_again(Job& job, Failure failure) {
   const OutcomeRow& row = outcome_row(failure);
   const Route& route = job.route();
   const int attempts_max = job.asked().attempts > 0 ? job.asked().attempts : route.retry.attempts;
-  if (!row.resend || job.attempt >= attempts_max || (job.stream && job.stream->delivered())) {
+  if (!row.resend || job.attempt >= attempts_max || job.passed_any ||
+      (job.stream && job.stream->delivered())) {
     return false;
   }
   if (job.retry_after_ns > route.retry.retry_after_max_ns) return false;
@@ -202,10 +235,30 @@ void Dispatcher::schedule(Job& job) {
   std::int64_t due = job.deadline_ns;
   if (job.stage == Stage::kBackoff || job.stage == Stage::kParked) {
     due = std::min(due, job.resume_ns);
-  } else if (job.stage == Stage::kInFlight && job.asked().read_timeout_ns > 0 && !job.paused) {
-    due = std::min(due, saturating_add(job.activity_ns, job.asked().read_timeout_ns));
+  } else if (job.stage == Stage::kInFlight) {
+    due = std::min(due, silence_due_ns(job));
   }
   timers_.set(job.timer, due);
+}
+
+// When silence is to be looked at next, and ends the call if it has lasted: kNever without such a
+// time-out. While the request is being sent write_timeout_ns holds, else read_timeout_ns; that one
+// counts both directions, so that it never ends an upload that goes on.
+std::int64_t Dispatcher::silence_due_ns(Job& job) {
+  const std::int64_t read_ns = job.asked().read_timeout_ns;
+  const std::int64_t write_ns = job.asked().write_timeout_ns;
+  if (job.paused || (read_ns <= 0 && write_ns <= 0)) return kNever;
+  if (!job.wire.watch_sending) return saturating_add(job.activity_ns, read_ns);
+  const http::Sending sending = parts_.transport->sending(job.call->seq);
+  job.activity_ns = std::max(job.activity_ns, sending.last_ns);
+  job.sending = sending.started && !sending.ended;
+  if (job.sending && write_ns > 0) {
+    const std::int64_t due = saturating_add(job.activity_ns, write_ns);
+    // The sending may end at any time, and then the other one holds.
+    return read_ns > 0 ? std::min(due, saturating_add(now_ns_, read_ns)) : due;
+  }
+  if (read_ns > 0) return saturating_add(job.activity_ns, read_ns);
+  return sending.ended ? kNever : saturating_add(now_ns_, write_ns);  // it may begin at any time
 }
 
 void Dispatcher::on_timer(Job& job) {
@@ -218,11 +271,8 @@ void Dispatcher::on_timer(Job& job) {
       return enter_ledger(job);
     }
     case Stage::kInFlight:
-      // The read timer is lazy: activity since it was set only moves it.
-      if (!job.paused && job.asked().read_timeout_ns > 0 &&
-          now_ns_ - job.activity_ns >= job.asked().read_timeout_ns) {
-        return stop(job, Stop::kDeadline);
-      }
+      // The timer is lazy: activity since it was set only moves it.
+      if (silence_due_ns(job) <= now_ns_) return stop(job, Stop::kDeadline);
       return schedule(job);
     default:
       return schedule(job);
@@ -246,7 +296,11 @@ void Dispatcher::stop(Job& job, Stop why) {
     answer->status = job.status;
     if (job.stream) job.stream->fill(*answer, job.asked().counted.get());
     Ending ending;
-    ending.message = deadline                  ? "a deadline of the call passed"
+    const bool silent = deadline && now_ns_ < job.deadline_ns;
+    ending.message = silent && job.sending && job.asked().write_timeout_ns > 0
+                         ? "write_timeout_s passed and the provider took no more of the request"
+                     : silent                  ? "read_timeout_s passed without a byte"
+                     : deadline                ? "a deadline of the call passed"
                      : why == Stop::kMalformed ? "the stream breaks its format's bounds"
                                                : "the call was cancelled";
     return finish(job, failure, std::move(answer), std::move(ending));

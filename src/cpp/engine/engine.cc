@@ -14,7 +14,6 @@ namespace sluiceway::engine {
 namespace {
 
 constexpr std::int64_t kShareIntervalNs = kNsPerSecond;
-constexpr std::int64_t kStatsIntervalNs = 100 * kNsPerMs;
 // What a caller's thread sends itself, some 15 us each; more is left to the engine's own thread.
 constexpr std::size_t kVisitMax = 16;
 constexpr int kVisitRoundsMax = 3;
@@ -230,11 +229,6 @@ void Engine::take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_
     dispatcher_->share_limits(ledger_->live_engines());
     next_share_ns_ = now + kShareIntervalNs;
   }
-  if (now >= next_stats_ns_ || dispatcher_->idle()) {
-    const std::lock_guard<std::mutex> lock(stats_mutex_);
-    stats_ = transport_->stats();
-    next_stats_ns_ = now + kStatsIntervalNs;
-  }
   ring_ports(turn);
   const std::int64_t due = dispatcher_->next_due_ns();
   std::int64_t wait = due == kNever ? timeout_ns : std::max<std::int64_t>(due - now, 0);
@@ -288,14 +282,8 @@ void Engine::close(std::int64_t timeout_ns) {
   }
 }
 
-http::TransportStats Engine::transport_stats() {
-  const std::lock_guard<std::mutex> lock(stats_mutex_);
-  return stats_;
-}
-
 void Engine::lock_for_fork() {
   inbox_mutex_.lock();
-  stats_mutex_.lock();
   events_.mutex().lock();
   cache_.lock_all();
 }
@@ -303,7 +291,6 @@ void Engine::lock_for_fork() {
 void Engine::unlock_in_parent() {
   cache_.unlock_all();
   events_.mutex().unlock();
-  stats_mutex_.unlock();
   inbox_mutex_.unlock();
 }
 

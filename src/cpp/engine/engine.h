@@ -89,7 +89,7 @@ class Engine final : public store::VerdictSink {
   const Clock& clock() const { return *clock_; }
   Random& random() { return *random_; }
   Id new_id() { return ids_.next(clock_->wall_ns()); }
-  http::TransportStats transport_stats();
+  http::TransportStats transport_stats() const { return transport_->stats(); }
 
   void on_verdicts(std::span<store::Verdict> verdicts) override;
   // One turn without a thread. Waits at most `timeout_ns` inside the transport.
@@ -148,9 +148,6 @@ class Engine final : public store::VerdictSink {
   std::atomic<std::int64_t> drain_until_ns_{0};
   std::atomic<std::uint64_t> next_seq_{1};
   std::int64_t next_share_ns_ = 0;
-  std::mutex stats_mutex_;
-  http::TransportStats stats_;  // copied by the engine thread now and then
-  std::int64_t next_stats_ns_ = 0;
   std::thread thread_;
 };
 

@@ -73,8 +73,11 @@ struct Job final : http::Sink {
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
   std::unique_ptr<StreamDecoder> stream;
+  bool passes_bytes = false;  // a byte stream whose answer is a success
+  bool passed_any = false;
   std::vector<Delta> deltas;
   bool paused = false;
+  bool sending = false;  // as the last look at the timer saw it
 
   std::vector<Attempt> attempts;
   std::int64_t queue_ns = 0;  // all waits for limits and ledger

@@ -56,6 +56,10 @@ constexpr std::array<OutcomeRow, kFailureCount> kTable = {{
      B::kIgnored},
     {F::kCancelledUnsent, "cancelled_unsent", K::kCancelled, kNeverSent, Books::kVoid, false, false,
      B::kIgnored},
+    {F::kBodyChanged, "body_changed", K::kInDoubt, kInDoubt, Books::kInDoubt, false, false,
+     B::kIgnored},
+    {F::kBodyUnsent, "body_unsent", K::kInvalidRequest, kNeverSent, Books::kVoid, false, false,
+     B::kIgnored},
 }};
 
 constexpr bool in_order() {

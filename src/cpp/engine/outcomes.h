@@ -43,8 +43,10 @@ enum class Failure : std::uint8_t {
   kDeadlineUnsent,   // a deadline of ours passed before it
   kCancelledSent,    // the caller cancelled after the first request byte
   kCancelledUnsent,  // the caller cancelled before it
+  kBodyChanged,      // a file of the request changed after the first request byte: not sent whole
+  kBodyUnsent,       // it had changed before it
 };
-constexpr std::size_t kFailureCount = 25;
+constexpr std::size_t kFailureCount = 27;
 
 // What the reservation becomes. kKeep: it stays as it is, for the job that the call has started; it
 // stands in no row of the table.

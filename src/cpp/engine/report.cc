@@ -222,13 +222,16 @@ StatusOr<Report> make_report(store::Ledger& ledger, const ReportQuery& query) {
   bool fits = true;
   // Scopes are wanted for a scope alone: texts are most of what a row costs.
   const store::EntryBounds bounds{.lean = query.scope.empty()};
-  Status status = ledger.read_entries(bounds, [&](std::span<const store::Entry> rows) {
+  const auto add = [&](std::span<const store::Entry> rows) {
     for (const store::Entry& row : rows) {
       fits = fits && reporter.add(row);
     }
     return fits;
-  });
-  if (!status.ok()) return status;
+  };
+  for (const std::string& path : query.archives) {
+    if (Status status = store::read_archive(path, bounds, add); !status.ok()) return status;
+  }
+  if (Status status = ledger.read_entries(bounds, add); !status.ok()) return status;
   if (!fits || !reporter.end_call()) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the report has more than ", query.groups_max,

@@ -8,7 +8,7 @@
 // A call is booked when it ended (settled, voided, posted, gone into doubt), or while it is open,
 // when it was reserved; a later correction or refund changes its amount, not its place. `from`,
 // `to` and the periods hour, day and month go by that; service_month goes by the reservation, as
-// budgets do. What is archived is not read.
+// budgets do. What is archived is read where the archives are named.
 //
 // Bounds: O(rows), around a million rows a second; memory a few kilobytes a group, at most
 // `groups_max` of them. Threads: any; it reads on the ledger's read connection and holds no lock of
@@ -41,6 +41,7 @@ struct ReportQuery {
   // Only calls whose label is that: {{Dimension::kTags, "team"}, "films"}. No periods.
   std::vector<std::pair<cost::GroupBy, std::string>> where;
   std::size_t groups_max = 100'000;
+  std::vector<std::string> archives;  // files of this ledger's: their calls too
 };
 
 struct ReportGroup {

@@ -127,6 +127,7 @@ void CurlTransport::launch(Origin& origin, const Waiting& order) {
   ++shard->in_flight;
   shard->retire_ns = std::max(shard->retire_ns, order.request->idle_reuse_max_ns);
   ++stats_.transfers_started;
+  ++stats_.in_flight;
   ++activity_;
   curl_multi_add_handle(shard->multi, running.easy);
 }
@@ -146,7 +147,7 @@ Origin* CurlTransport::origin_of(const Request& request) {
   HttpVersion version = request.version;
   // Without a body there is nothing that libcurl could fail to rewind; on HTTP/2 a refused stream
   // would be sent again. So such a paid request goes over HTTP/1.1 unless told otherwise.
-  if (version == HttpVersion::kAuto && (!tls || (request.paid && request.body.empty()))) {
+  if (version == HttpVersion::kAuto && (!tls || (request.paid && request.body_bytes() == 0))) {
     version = HttpVersion::kHttp1;
   }
   key_.assign(request.url->origin());

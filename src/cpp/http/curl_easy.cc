@@ -26,11 +26,27 @@ constexpr std::int64_t kSettingsNs = 500'000'000, kSettleNs = 20'000'000;
 
 constexpr long kConnectionLifeS = 600;
 
+// The library's default of 64 kB makes malloc tidy up its heap at every free of one (once a
+// request), so only bodies from files have it.
+constexpr long kUploadBufferBytes = 16'384, kFileBufferBytes = 65'536;
+
+std::int64_t clock_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
 Transfer& transfer_of(void* user) { return *static_cast<Transfer*>(user); }
 
 std::size_t on_read(char* out, std::size_t size, std::size_t count, void* user) {
   Transfer& t = transfer_of(user);
   if (t.cancelled) return CURL_READFUNC_ABORT;
+  if (t.request->parts != nullptr) {
+    std::size_t got = 0;
+    if (t.parts.read(out, size * count, &got) == BodyReader::Result::kOk) return got;
+    t.body_changed = true;
+    return CURL_READFUNC_ABORT;
+  }
   const std::string& body = t.request->body;
   const std::size_t n = std::min(size * count, body.size() - t.body_offset);
   std::memcpy(out, body.data() + t.body_offset, n);
@@ -41,6 +57,7 @@ std::size_t on_read(char* out, std::size_t size, std::size_t count, void* user) 
 int on_seek(void* user, curl_off_t offset, int whence) {
   Transfer& t = transfer_of(user);
   if (t.paid || t.cancelled || whence != SEEK_SET) return CURL_SEEKFUNC_FAIL;
+  if (t.request->parts != nullptr) return CURL_SEEKFUNC_FAIL;  // files: only another attempt may
   if (offset < 0 || static_cast<std::size_t>(offset) > t.request->body.size()) {
     return CURL_SEEKFUNC_FAIL;
   }
@@ -71,6 +88,15 @@ std::size_t on_write(char* data, std::size_t size, std::size_t count, void* user
   t.received += n;
   t.sink->on_body(std::string_view(data, n));
   return t.cancelled ? CURL_WRITEFUNC_ERROR : n;
+}
+
+// Only for watch_sending: the library comes here whenever it has worked on the transfer.
+int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t sent) {
+  Transfer& t = transfer_of(user);
+  if (sent == t.taken_bytes || t.cancelled) return 0;
+  t.taken_bytes = sent;
+  t.taken_ns = clock_ns();
+  return 0;
 }
 
 // Only for head_at_once: the empty line ends a head.
@@ -109,6 +135,7 @@ int on_prerequest(void* user, char*, char*, int, int) {
     return CURL_PREREQFUNC_ABORT;
   }
   t.request_started = true;
+  if (t.request->watch_sending) t.taken_ns = clock_ns();
   // The sockets that lost the race of addresses are closed by now.
   for (int i = 0; i < t.opened_count; ++i) {
     Poller::Entry* entry = t.poller.entry(t.opened_fds[i]);
@@ -122,10 +149,7 @@ int on_prerequest(void* user, char*, char*, int, int) {
       continue;
     }
     entry->settings_told = t.told_h2;
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    t.poller.wait_for_settings(t.opened_fds[i], now.tv_sec * 1'000'000'000LL + now.tv_nsec +
-                                                    (t.told_h2 ? kSettingsNs : kSettleNs));
+    t.poller.wait_for_settings(t.opened_fds[i], clock_ns() + (t.told_h2 ? kSettingsNs : kSettleNs));
   }
   t.origin.connected(t);
   return CURL_PREREQFUNC_OK;
@@ -199,8 +223,8 @@ Transfer::Transfer(Poller& sockets, Origin& of, void* share)
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
   // So that a name's new address is found under steady use, too.
   curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, kConnectionLifeS);
-  // The default of 64 kB makes malloc tidy up its heap at every free of one (once a request).
-  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
+  curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+  curl_easy_setopt(easy, CURLOPT_XFERINFODATA, this);
   if (share != nullptr) curl_easy_setopt(easy, CURLOPT_SHARE, share);
 }
 
@@ -224,6 +248,9 @@ TransferError Transfer::prepare(std::uint64_t new_id, Request* new_request, Sink
   opened_count = server_streams = 0;
   received = 0;
   body_offset = 0;
+  parts.start(request->parts.get());
+  body_changed = false;
+  taken_bytes = taken_ns = 0;
   error_text_[0] = '\0';
 
   if (!valid_header_name(request->method)) {  // a method is a token as well
@@ -236,12 +263,19 @@ TransferError Transfer::prepare(std::uint64_t new_id, Request* new_request, Sink
       return TransferError::kInvalidRequest;
     }
   }
+  if (request->parts != nullptr) {
+    if (const std::string* name = request->parts->changed_file(); name != nullptr) {
+      *problem = "the file '" + *name + "' was changed after the call was made";
+      return TransferError::kBodyChanged;
+    }
+  }
   if (!applied_.origin_options) set_origin_options();
   if (applied_.url != request->url) {
     applied_.url = request->url;
     curl_easy_setopt(easy, CURLOPT_CURLU, static_cast<CURLU*>(applied_.url->handle().url));
   }
-  const bool has_body = !request->body.empty();
+  const bool has_body = request->body_bytes() > 0;
+  set_sending();
   bool fits = set_method(request->method, has_body) && set_headers();
   // A paid request that has nothing to rewind must not meet a connection that may be dead.
   set_connection((paid && !has_body) || request->idle_reuse_max_ns < 2'000'000'000);
@@ -262,12 +296,35 @@ bool Transfer::set_method(const std::string& method, bool has_body) {
     applied_.method = method;
     applied_.has_body = has_body;
   }
-  const auto bytes = static_cast<std::int64_t>(request->body.size());
+  const std::int64_t bytes = request->body_bytes();
   if (applied_.body_bytes != bytes) {
     applied_.body_bytes = bytes;
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(bytes));
   }
   return fits;
+}
+
+void Transfer::set_sending() {
+  const long buffer = request->parts != nullptr ? kFileBufferBytes : kUploadBufferBytes;
+  if (applied_.upload_buffer != buffer) {
+    applied_.upload_buffer = buffer;
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, buffer);
+  }
+  if (applied_.watch_sending == request->watch_sending) return;
+  applied_.watch_sending = request->watch_sending;
+  curl_easy_setopt(easy, CURLOPT_NOPROGRESS, request->watch_sending ? 0L : 1L);
+}
+
+Sending Transfer::sending() const {
+  Sending out;
+  out.started = request_started;
+  out.last_ns = taken_ns;
+  curl_off_t sent = 0;
+  curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+  long status = 0;  // an answer has begun: what it says is what counts from here on
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  out.ended = head_given || status >= 200 || (request_started && sent >= request->body_bytes());
+  return out;
 }
 
 bool Transfer::set_headers() {
@@ -464,6 +521,11 @@ TransferEnd Transfer::end(int curl_code, std::int64_t now_ns) {
   if (!out.response_started && was_refused()) {
     out.error = TransferError::kRefusedStream;
     out.detail = "the server has not processed the stream";
+    return out;
+  }
+  if (body_changed) {
+    out.error = TransferError::kBodyChanged;
+    out.detail = parts.problem();
     return out;
   }
   if (resend_stopped || curl_code == CURLE_SEND_FAIL_REWIND) {

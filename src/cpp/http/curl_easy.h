@@ -39,6 +39,7 @@ struct Transfer final : public HeaderSource {
                         std::int64_t started_at_ns, std::string* problem);
   // Reads the end of a finished transfer. `curl_code` is a CURLcode.
   TransferEnd end(int curl_code, std::int64_t now_ns);
+  Sending sending() const;
   // Lets go of the caller's objects: no sink call and no look at the request after it.
   void detach();
   // Lets the library report on this transfer from now on.
@@ -81,6 +82,10 @@ struct Transfer final : public HeaderSource {
   std::int64_t started_ns = 0, added_ns = 0;
   std::uint64_t received = 0;
   std::size_t body_offset = 0;
+  BodyReader parts;              // in place of body_offset, where the request has parts
+  bool body_changed = false;     // a file of it: parts.problem()
+  std::int64_t taken_bytes = 0;  // of the body by the connection, as last told
+  std::int64_t taken_ns = 0;     // when it last took one, or stood; 0: not yet
   static constexpr int kOpenedMax = 8;
   int opened_fds[kOpenedMax] = {};  // sockets made for it, until its connection stands
   int opened_count = 0;
@@ -88,6 +93,7 @@ struct Transfer final : public HeaderSource {
  private:
   bool set_method(const std::string& method, bool has_body);
   bool set_headers();
+  void set_sending();
   void set_connection(bool fresh);
   void set_origin_options();
   bool complete(long status) const;
@@ -98,8 +104,9 @@ struct Transfer final : public HeaderSource {
     const curl_slist* list = nullptr;
     std::string method;
     bool has_body = false, fresh = false, head_at_once = false, origin_options = false,
-         decode = true;
+         decode = true, watch_sending = false;
     std::int64_t body_bytes = -1;
+    long upload_buffer = 0;
     long version = -1, age_s = -1, connect_ms = -1;
   } applied_;
   std::shared_ptr<const TlsConfig> tls_;

@@ -97,14 +97,27 @@ void CurlTransport::resume(std::uint64_t id) {
   resumed_.push_back(id);
 }
 
+Sending CurlTransport::sending(std::uint64_t id) const {
+  const auto found = places_.find(id);
+  if (found == places_.end()) return {true, true, 0};
+  return found->second.running == nullptr ? Sending{} : found->second.running->sending();
+}
+
 TransportStats CurlTransport::stats() const {
-  TransportStats out = stats_;
-  out.connections_opened = poller_.opened_count();
-  out.connections_open = poller_.open_now();
-  out.in_flight = running_.size();
-  out.epoll_ctl_calls = poller_.ctl_calls();
-  out.epoll_wait_calls = poller_.wait_calls();
-  return out;
+  return {.transfers_started = stats_.transfers_started.value(),
+          .transfers_ended = stats_.transfers_ended.value(),
+          .transfers_cancelled = stats_.transfers_cancelled.value(),
+          .connections_opened = poller_.opened_count(),
+          .connections_reused = stats_.connections_reused.value(),
+          .connections_open = poller_.open_now(),
+          .in_flight = stats_.in_flight.value(),
+          .queued = stats_.queued.value(),
+          .epoll_ctl_calls = poller_.ctl_calls(),
+          .epoll_wait_calls = poller_.wait_calls(),
+          .resends_stopped = stats_.resends_stopped.value(),
+          .streams_refused = stats_.streams_refused.value(),
+          .watchdog_runs = stats_.watchdog_runs.value(),
+          .watchdog_progress = stats_.watchdog_progress.value()};
 }
 
 // --- the turn
@@ -118,6 +131,7 @@ void CurlTransport::poll(std::int64_t timeout_ns) {
   // be quick enough to go on like this.
   for (int i = 0; i < 4 && run_deferred(); ++i) run_timers(now = monotonic_ns());
   if (activity_ != before) timeout_ns = 0;
+  if (!poller_.muted.empty()) unmute();  // before anything is read: it may be a GOAWAY
 
   epoll_event events[256];
   const std::int64_t wait = wait_ns(timeout_ns, now);
@@ -260,6 +274,7 @@ void CurlTransport::release(Transfer& transfer, bool clean) {
     running_[index]->running_index = index;
   }
   running_.pop_back();
+  --stats_.in_flight;
 }
 
 std::unique_ptr<Transport> make_curl_transport(const CurlTransportOptions& options) {

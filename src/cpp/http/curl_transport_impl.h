@@ -54,6 +54,7 @@ class CurlTransport final : public Transport {
   bool visit(std::int64_t due_ns) override;
   void wake() override { poller_.ring(); }
   void close_inherited() override;
+  Sending sending(std::uint64_t id) const override;
   TransportStats stats() const override;
 
  private:
@@ -105,7 +106,7 @@ class CurlTransport final : public Transport {
   std::int64_t waits_until_ns_ = 0;  // while it does; below zero: for an event only
   std::int64_t watchdog_due_ns_ = 0, house_due_ns_ = 0;
   std::uint64_t activity_ = 0;  // sink calls and finished transfers: something happened
-  TransportStats stats_;
+  TransportNumbers<Count> stats_;
 };
 
 }  // namespace sluiceway::http

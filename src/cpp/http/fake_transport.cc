@@ -37,7 +37,13 @@ std::string attempt_key(const Request& request) {
     key += header.value;
   }
   key += "\n\n";
-  return key += request.body;
+  if (request.parts == nullptr) return key += request.body;
+  char piece[4096];
+  BodyReader reader;
+  reader.start(request.parts.get());
+  for (std::size_t n = 0; reader.read(piece, sizeof piece, &n) == BodyReader::Result::kOk && n > 0;)
+    key.append(piece, n);
+  return key;
 }
 
 FakeStep step_of(std::int64_t at_ns, FakeStep::Kind kind) {
@@ -51,6 +57,11 @@ FakeStep step_of(std::int64_t at_ns, FakeStep::Kind kind) {
 
 FakeTimeline& FakeTimeline::sent(std::int64_t at_ns) {
   steps.push_back(step_of(at_ns, FakeStep::Kind::kSent));
+  return *this;
+}
+
+FakeTimeline& FakeTimeline::takes(std::int64_t at_ns) {
+  steps.push_back(step_of(at_ns, FakeStep::Kind::kTakes));
   return *this;
 }
 
@@ -160,6 +171,13 @@ void FakeTransport::wake() { woken_.store(true); }
 
 void FakeTransport::close_inherited() {}
 
+Sending FakeTransport::sending(std::uint64_t id) const {
+  const auto found = live_.find(id);
+  if (found == live_.end()) return {true, true, 0};
+  const Transfer& transfer = transfers_.at(found->second);
+  return {transfer.sent, transfer.sent && !transfer.taking, transfer.taken_ns};
+}
+
 TransportStats FakeTransport::stats() const {
   TransportStats out = stats_;
   out.in_flight = live_.size();
@@ -212,13 +230,21 @@ void FakeTransport::run_step(std::uint64_t sequence) {
   switch (step.kind) {
     case FakeStep::Kind::kSent:
       transfer.sent = true;
+      transfer.taken_ns = clock_.monotonic_ns();
+      break;
+    case FakeStep::Kind::kTakes:
+      transfer.sent = transfer.taking = true;
+      transfer.taken_ns = clock_.monotonic_ns();
       break;
     case FakeStep::Kind::kExecuted:
+      if (transfer.taking) transfer.taken_ns = clock_.monotonic_ns();
+      transfer.taking = false;
       transfer.sent = true;
       ++executions_;
       ++executed_[transfer.id];
       break;
     case FakeStep::Kind::kHead:
+      transfer.taking = false;
       transfer.sent = true;
       transfer.status = step.status;
       transfer.first_byte_ns = step.at_ns;

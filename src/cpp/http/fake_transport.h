@@ -25,7 +25,7 @@
 namespace sluiceway::http {
 
 struct FakeStep {
-  enum class Kind : std::uint8_t { kSent, kExecuted, kHead, kBody, kEnd };
+  enum class Kind : std::uint8_t { kSent, kTakes, kExecuted, kHead, kBody, kEnd };
   std::int64_t at_ns = 0;  // since start()
   Kind kind = Kind::kEnd;
   int status = 0;                              // kHead
@@ -41,6 +41,9 @@ struct FakeTimeline {
   std::vector<FakeStep> steps;
 
   FakeTimeline& sent(std::int64_t at_ns);
+  // A piece of the request is taken and more of it is left: it is being sent until `executed` or
+  // `head`.
+  FakeTimeline& takes(std::int64_t at_ns);
   FakeTimeline& executed(std::int64_t at_ns);
   FakeTimeline& head(std::int64_t at_ns, int status, std::vector<Header> headers = {});
   FakeTimeline& body(std::int64_t at_ns, std::string data);
@@ -75,6 +78,7 @@ class FakeTransport final : public Transport {
   void poll(std::int64_t timeout_ns) override;
   void wake() override;
   void close_inherited() override;
+  Sending sending(std::uint64_t id) const override;
   TransportStats stats() const override;
 
   std::uint64_t executions() const { return executions_; }
@@ -93,7 +97,8 @@ class FakeTransport final : public Transport {
     std::int64_t first_byte_ns = 0;
     std::uint64_t response_bytes = 0;
     int status = 0;
-    bool sent = false, paused = false;
+    std::int64_t taken_ns = 0;  // monotonic
+    bool sent = false, taking = false, paused = false;
   };
   // (when, sequence of the start): the order of everything that happens.
   using Key = std::pair<std::int64_t, std::uint64_t>;

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "http/count.h"
+
 namespace sluiceway::http {
 
 struct Shard;
@@ -76,10 +78,11 @@ class Poller {
 
   void close_all();
 
-  std::uint64_t ctl_calls() const { return ctl_calls_; }
-  std::uint64_t wait_calls() const { return wait_calls_; }
-  std::uint64_t opened_count() const { return opened_count_; }
-  std::uint64_t open_now() const { return open_now_; }
+  // From any thread.
+  std::uint64_t ctl_calls() const { return ctl_calls_.value(); }
+  std::uint64_t wait_calls() const { return wait_calls_.value(); }
+  std::uint64_t opened_count() const { return opened_count_.value(); }
+  std::uint64_t open_now() const { return open_now_.value(); }
 
  private:
   static constexpr int kChunk = 1024, kChunks = 1024;
@@ -87,7 +90,7 @@ class Poller {
 
   std::array<std::atomic<Entry*>, kChunks> chunks_{};
   int epoll_ = -1, bell_ = -1;
-  std::uint64_t ctl_calls_ = 0, wait_calls_ = 0, opened_count_ = 0, open_now_ = 0;
+  Count ctl_calls_, wait_calls_, opened_count_, open_now_;
 };
 
 }  // namespace sluiceway::http

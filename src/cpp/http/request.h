@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "http/body.h"
 
 namespace sluiceway::http {
 
@@ -91,13 +92,15 @@ enum class HttpVersion : std::uint8_t {
   kHttp2,  // HTTP/2; without TLS with prior knowledge
 };
 
-// One transfer's order. It must not change or go away between start() and on_end or cancel().
+// One transfer's order. It must not change or go away between start() and on_end or cancel(), but
+// for response_bytes_max, which on_head may raise.
 struct Request {
   std::string method = "POST";
   std::shared_ptr<const Url> url;            // required
   std::shared_ptr<const HeaderSet> headers;  // null: none
   std::vector<Header> extra_headers;         // this call's own; sent before `headers`
   std::string body;
+  std::shared_ptr<const Body> parts;  // null: `body`; else sent in its place, and never rewound
   bool paid =
       true;  // never sent twice by the transport; false: it may repeat it on a dead connection
   HttpVersion version = HttpVersion::kAuto;
@@ -117,6 +120,14 @@ struct Request {
   // on_head comes when the head is complete instead of together with the first body byte. It costs
   // a callback per header line; the calls that do not care leave it off.
   bool head_at_once = false;
+  // Keep the time at which the connection last took a byte of the request, for
+  // Transport::sending(). It costs a callback per piece sent; without it sending() may tell of an
+  // earlier time.
+  bool watch_sending = false;
+
+  std::int64_t body_bytes() const {
+    return parts != nullptr ? parts->size() : static_cast<std::int64_t>(body.size());
+  }
 };
 
 }  // namespace sluiceway::http

@@ -31,6 +31,8 @@ std::string_view transfer_error_name(TransferError error) {
       return "refused_stream";
     case TransferError::kTooLarge:
       return "too_large";
+    case TransferError::kBodyChanged:
+      return "body_changed";
     case TransferError::kInternal:
       return "internal";
   }

@@ -36,6 +36,7 @@ enum class TransferError : std::uint8_t {
   kProtocol,        // not HTTP, bad chunking, an HTTP/2 error, RST_STREAM, GOAWAY
   kRefusedStream,   // HTTP/2's REFUSED_STREAM, or above a GOAWAY's last stream: not processed
   kTooLarge,        // response_bytes_max or header_bytes_max
+  kBodyChanged,     // a file of the request's body is not as it was: it was not sent whole
   kInternal,        // out of memory or descriptors, a bug
 };
 
@@ -80,23 +81,32 @@ class Sink {
   virtual void on_end(const TransferEnd& end) = 0;
 };
 
-struct TransportStats {
-  std::uint64_t transfers_started = 0;  // handed to the wire, not only queued
-  std::uint64_t transfers_ended = 0;
-  std::uint64_t transfers_cancelled = 0;
-  std::uint64_t connections_opened = 0;
-  std::uint64_t connections_reused = 0;  // transfers that ended on a connection opened earlier
-  std::uint64_t connections_open = 0;    // sockets now
-  std::uint64_t in_flight = 0;           // transfers handed to the wire and not ended
-  std::uint64_t queued = 0;              // transfers waiting for a place at their origin
-  std::uint64_t epoll_ctl_calls = 0;
-  std::uint64_t epoll_wait_calls = 0;
-  std::uint64_t resends_stopped = 0;  // the library wanted to send a paid request again
-  std::uint64_t streams_refused = 0;  // transfers that ended with kRefusedStream
-  std::uint64_t watchdog_runs = 0;
-  std::uint64_t watchdog_progress =
-      0;  // runs that moved something: a lost event, to be looked into
+// Where a transfer stands with the bytes of its request.
+struct Sending {
+  bool started = false;  // the first byte may have left
+  bool ended = false;    // the connection has taken all of them
+  // When it last took one (CLOCK_MONOTONIC): since start(), or since it stood; 0: none yet.
+  std::int64_t last_ns = 0;
 };
+
+template <typename Number>
+struct TransportNumbers {
+  Number transfers_started{};  // handed to the wire, not only queued
+  Number transfers_ended{};
+  Number transfers_cancelled{};
+  Number connections_opened{};
+  Number connections_reused{};  // transfers that ended on a connection opened earlier
+  Number connections_open{};    // sockets now
+  Number in_flight{};           // transfers handed to the wire and not ended
+  Number queued{};              // transfers waiting for a place at their origin
+  Number epoll_ctl_calls{};
+  Number epoll_wait_calls{};
+  Number resends_stopped{};  // the library wanted to send a paid request again
+  Number streams_refused{};  // transfers that ended with kRefusedStream
+  Number watchdog_runs{};
+  Number watchdog_progress{};  // runs that moved something: a lost event, to be looked into
+};
+using TransportStats = TransportNumbers<std::uint64_t>;
 
 class Transport {
  public:
@@ -127,6 +137,10 @@ class Transport {
   // In the child of a fork: closes what was inherited and frees nothing. Afterwards the object may
   // only be leaked; its destructor must not run.
   virtual void close_inherited() = 0;
+  // What the connection has taken so far; of an unknown id: ended. What lies in buffers of the
+  // library (64 kB with HTTP/2) and of the socket counts as taken.
+  virtual Sending sending(std::uint64_t) const { return {true, true, 0}; }
+  // From any thread; exact once the engine thread has come to rest.
   virtual TransportStats stats() const = 0;
 };
 

@@ -248,7 +248,7 @@ bool LimitGroup::try_acquire(const Amounts& amounts, std::int64_t now_ns) {
     if (wanted > limit.largest || !limit.bucket.plan(wanted, now, plan++)) return false;
   }
   plan = next.data();
-  for (Limit& limit : limits()) limit.bucket.put(*plan++);
+  for (Limit& limit : limits()) limit.bucket.put(*plan++, now);
   if (calls > 0) in_flight_ += calls;
   ++counters_.granted;
   return true;
@@ -275,7 +275,8 @@ void LimitGroup::give_back(const Amounts& amounts, std::int64_t now_ns) {
   in_flight_ -= std::clamp<std::int64_t>(amounts[kConcurrencyIndex], 0, in_flight_);
 }
 
-void LimitGroup::settle(const Amounts& estimated, const Amounts& actual, std::int64_t now_ns) {
+void LimitGroup::settle(const Amounts& estimated, const Amounts& actual, std::int64_t sent_ns,
+                        std::int64_t now_ns) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const std::int64_t now = observe_now(now_ns);
   for (Limit& limit : limits()) {
@@ -283,7 +284,7 @@ void LimitGroup::settle(const Amounts& estimated, const Amounts& actual, std::in
     const std::int64_t more =
         std::max<std::int64_t>(actual[i], 0) - std::max<std::int64_t>(estimated[i], 0);
     if (more > 0) limit.bucket.debit(more, now);
-    if (more < 0) limit.bucket.credit(-more, now);
+    if (more < 0) limit.bucket.credit(-more, sent_ns, now);
   }
   in_flight_ -= std::clamp<std::int64_t>(estimated[kConcurrencyIndex], 0, in_flight_);
 }

@@ -15,8 +15,9 @@
 // holds counted at the times of sending. There is no retake() to forget for the old ones.
 //
 // The bound, per dimension: in every window T at most max(n, capacity + rate * T) units are sent,
-// n being the largest single request; what settle() credits back counts against, what it debits
-// counts for. With strict_window() no window of the period sees more than the limit.
+// n being the largest single request; what settle() debits counts when it does, what it credits was
+// never sent (token_bucket.h says how much that can be). With strict_window() no window of the
+// period sees more than the limit.
 //
 // Bounds: submit, sent, settle, cancel O(log waiting); pump O(log waiting) for each id it reports;
 // about 200 bytes a waiting ticket, at most queue_max of them. Time: monotonic ns, given by the
@@ -91,7 +92,7 @@ class LimitGroup {
   bool cancel(std::uint64_t ticket_id, std::int64_t now_ns);
 
   // No queue: all or none, refused while anybody waits or the group is frozen. Counts as sent at
-  // once; undo with settle(amounts, {}, now).
+  // once; undo with settle(amounts, {}, then, now).
   bool try_acquire(const Amounts& amounts, std::int64_t now_ns);
   // try_acquire's wait: 0 when it would succeed, kNever when it never can. Waiting for concurrency
   // or behind the queue counts as computed for submit, at least 1.
@@ -101,10 +102,12 @@ class LimitGroup {
   void sent(const Amounts& amounts, std::int64_t now_ns);
   // A granted ticket will not be sent: every dimension returns, concurrency too.
   void give_back(const Amounts& amounts, std::int64_t now_ns);
-  // A sent call ended: actual above the estimate debits (below zero if need be), under it credits
-  // up to capacity. Frees estimated[kConcurrency]; actual[kConcurrency] is not read. A call that
-  // was sent but refused unbilled is not settled at 0: the provider counted the request.
-  void settle(const Amounts& estimated, const Amounts& actual, std::int64_t now_ns);
+  // A call that was sent at `sent_ns` ended: actual above the estimate debits (below zero if need
+  // be), under it credits what has not been refilled meanwhile. Frees estimated[kConcurrency];
+  // actual[kConcurrency] is not read. {} for one that turned out unsent; one that was sent but
+  // refused unbilled is not settled at 0: the provider counted the request.
+  void settle(const Amounts& estimated, const Amounts& actual, std::int64_t sent_ns,
+              std::int64_t now_ns);
 
   void freeze_until(std::int64_t until_ns);  // a 429: nothing is granted before; never shortens
   // A response header: `remaining` units were left when it was written, and we admitted

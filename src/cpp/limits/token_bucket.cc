@@ -39,25 +39,28 @@ void TokenBucket::set_config(BucketConfig config) {
 
 void TokenBucket::sent(std::int64_t n, std::int64_t now_ns) {
   if (n <= 0) return;
+  remember(now_ns);
   arrival_ = arrival(scaled(now_ns));
   in_hand_ -= std::min(n, in_hand_);
 }
 
 void TokenBucket::give_back(std::int64_t n, std::int64_t now_ns) {
   if (n <= 0) return;
+  remember(now_ns);
   const std::int64_t held = std::min(n, in_hand_);
   // The refill was held back by these units, so giving all of them back cannot overfill.
   arrival_ = arrival(scaled(now_ns)) - cost(held);
   in_hand_ -= held;
-  credit(n - held, now_ns);  // more than is in hand: the caller's mistake, treated as a correction
+  // More than is in hand: the caller's mistake, treated as a correction of a time unknown.
+  credit(n - held, INT64_MIN, now_ns);
 }
 
-void TokenBucket::credit(std::int64_t n, std::int64_t now_ns) {
+void TokenBucket::credit(std::int64_t n, std::int64_t taken_ns, std::int64_t now_ns) {
   if (n <= 0) return;
-  const Wide now = scaled(now_ns);
-  const Wide full = now + cost(in_hand_);
-  const Wide from = arrival(now);
-  if (from > full) arrival_ = std::max(from - cost(n), full);
+  const Wide amount = std::min(cost(n), lowest_.since(taken_ns, backlog(scaled(now_ns))));
+  if (amount <= 0) return;
+  arrival_ -= amount;
+  lowest_.lower(taken_ns, amount);
 }
 
 std::int64_t TokenBucket::wait_ns(std::int64_t n, std::int64_t now_ns, std::int64_t ahead) const {
@@ -83,11 +86,14 @@ std::int64_t TokenBucket::available(std::int64_t now_ns) const {
 void TokenBucket::lower_to(std::int64_t remaining, std::int64_t now_ns) {
   if (remaining < 0 || remaining >= config_.capacity) return;
   const Wide now = scaled(now_ns);
-  arrival_ = std::max(arrival(now), now + cost(config_.capacity - remaining));
+  const Wide floor = now + cost(config_.capacity - remaining);
+  lowest_.push(now_ns, std::max<Wide>(0, arrival(now) - floor));
+  arrival_ = std::max(arrival(now), floor);
 }
 
 void TokenBucket::reconfigure(BucketConfig config, std::int64_t now_ns) {
   const BucketConfig old = config_;
+  lowest_.cut(now_ns);  // what is left is scaled: what came before cannot be told apart in it
   const Wide idle = scaled(now_ns) - arrival(scaled(now_ns));  // ns * old rate; > 0: full
   std::int64_t left = available(now_ns);
   set_config(config);

@@ -17,14 +17,20 @@
 // (available + in hand <= capacity), so that the bound also holds counted at the times of sending,
 // however late those are. take() is for permits that are used at once.
 //
-// Bounds: O(1) everywhere; units up to 2^45, periods up to 2^56 ns (2 years). Threads: none of its
-// own, the LimitGroup's mutex guards it. Example:
+// What comes back after it was sent (unsent after all, or less used than estimated) is credited as
+// far as it would be there had it never been taken; backlog_minimum.h says how that is known. So
+// the bound counts what was really sent and used.
+//
+// Bounds: O(1) but for credits, O(64); units up to 2^45, periods up to 2^56 ns (2 years). Threads:
+// none of its own, the LimitGroup's mutex guards it. Example:
 //     TokenBucket bucket(strict_window(600, 60 * kNsPerSecond, 60));   // 600 a minute, bursts of
 //     60 if (!bucket.try_acquire(1, now_ns)) retry_after(bucket.wait_ns(1, now_ns));
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+
+#include "limits/backlog_minimum.h"
 
 namespace sluiceway::limits {
 
@@ -71,10 +77,14 @@ class TokenBucket {
     *next = std::max(from, now) + price;
     return from + price <= now + burst_;
   }
-  void put(Wide next) { arrival_ = next; }
+  void put(Wide next, std::int64_t now_ns) {
+    remember(now_ns);
+    arrival_ = next;
+  }
   // Takes n whether it fits or not (the balance goes below zero): what is sent, or was used, now.
   void take(std::int64_t n, std::int64_t now_ns) {
     if (n <= 0) return;
+    remember(now_ns);
     const Wide now = scaled(now_ns);
     advance_to(std::max(arrival(now), now) + cost(n), now);
   }
@@ -97,7 +107,8 @@ class TokenBucket {
   std::int64_t wait_ns(std::int64_t n, std::int64_t now_ns, std::int64_t ahead = 0) const;
 
   void debit(std::int64_t n, std::int64_t now_ns) { take(n, now_ns); }  // below zero if need be
-  void credit(std::int64_t n, std::int64_t now_ns);                     // up to the capacity
+  // Of n units taken (or sent) at `taken_ns`, as many as would be here without them.
+  void credit(std::int64_t n, std::int64_t taken_ns, std::int64_t now_ns);
   // Whole units that can be taken now, rounded down; negative is a debt.
   std::int64_t available(std::int64_t now_ns) const;
   // At most `remaining` (>= 0) units are left, a provider says. Never raises.
@@ -120,6 +131,11 @@ class TokenBucket {
   Wide arrival(Wide now) const {
     return in_hand_ == 0 ? arrival_ : std::max(arrival_, now + cost(in_hand_));
   }
+  // How far it is from full, but for what is in hand.
+  Wide backlog(Wide now) const {
+    return std::max<Wide>(0, arrival_ - now - (in_hand_ == 0 ? 0 : cost(in_hand_)));
+  }
+  void remember(std::int64_t now_ns) { lowest_.push(now_ns, backlog(scaled(now_ns))); }
   void advance_to(Wide arrival, Wide now) {
     arrival_ = std::min(arrival, now + (static_cast<Wide>(1) << 120));  // a bound on debts
   }
@@ -129,6 +145,7 @@ class TokenBucket {
   Wide burst_ = 0;    // cost(capacity)
   Wide arrival_ = 0;  // TAT * rate_units
   std::int64_t in_hand_ = 0;
+  BacklogMinimum lowest_;
 };
 
 }  // namespace sluiceway::limits

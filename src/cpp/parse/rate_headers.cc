@@ -83,8 +83,8 @@ MaybeNs to_ns(std::int64_t seconds, Ns ns) {
 }
 
 std::int64_t unix_seconds(const Moment& m) {
-  return days_from_civil(m.year, m.month, m.day) * kSecondsPerDay + m.hour * 3600 + m.minute * 60 +
-         m.second;
+  return days_from_civil(m.year, m.month, m.day) * kSecondsPerDay + std::int64_t{m.hour} * 3600 +
+         std::int64_t{m.minute} * 60 + m.second;
 }
 
 void clock_time(Scanner& in, Moment& m) {
@@ -253,7 +253,7 @@ MaybeNs parse_rfc3339_ns(std::string_view text) {
     in.text(":");
     const int minutes = in.digits(2);
     if (hours > 23 || minutes > 59) return std::nullopt;
-    offset_s = (hours * 3600 + minutes * 60) * (zone == '+' ? 1 : -1);
+    offset_s = (hours * std::int64_t{3600} + minutes * std::int64_t{60}) * (zone == '+' ? 1 : -1);
   } else if (zone != 'Z' && zone != 'z') {
     return std::nullopt;
   }

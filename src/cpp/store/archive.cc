@@ -90,7 +90,7 @@ void SegmentScan::add(const Statement& row) {
 
 StatusOr<std::unique_ptr<ArchiveFile>> ArchiveFile::open(const std::string& path,
                                                          std::string_view ledger_id) {
-  auto file = std::unique_ptr<ArchiveFile>(new ArchiveFile);
+  std::unique_ptr<ArchiveFile> file(new ArchiveFile);  // NOLINT(modernize-make-unique): private
   file->path_ = path;
   Connection& db = file->db_;
   if (Status s = db.open(path, false); !s.ok()) return s;
@@ -116,6 +116,10 @@ StatusOr<std::unique_ptr<ArchiveFile>> ArchiveFile::open(const std::string& path
   }
   StatusOr<std::int64_t> version = pragma_value(db, "PRAGMA user_version");
   if (!version.ok()) return version.status();
+  if (*version == 2) {
+    if (Status s = migrate(db); !s.ok()) return s;
+    version = kSchemaVersion;
+  }
   if (Status s = identity.prepare(db, "SELECT ledger_id FROM identity"); !s.ok()) return s;
   StatusOr<bool> row = identity.step();
   if (!row.ok()) return row.status();

@@ -59,6 +59,11 @@ struct LimitRow {
   Nanousd granted = 0;  // the limit is config.limit + granted
 };
 
+// Whether such a row names a scope, and not the balances that a call counts in.
+inline bool is_of_scope(EntryKind kind) {
+  return kind == EntryKind::kGrant || kind == EntryKind::kReplace;
+}
+
 // What the entries of one call say together.
 struct CallRow {
   Id call_id;
@@ -128,6 +133,9 @@ class Backend {
   // Sets the limit and unblocks the scope's balances.
   virtual Status replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) = 0;
   virtual Status add_granted(std::int64_t scope_id, Nanousd amount, bool unblock) = 0;
+  // Before a change of the limit: windows other than `open_window` that have none yet keep `limit`.
+  virtual Status close_limits(std::int64_t scope_id, std::string_view open_window,
+                              std::optional<Nanousd> limit) = 0;
 
   virtual Status load_balance(BalanceRow& row) = 0;            // by row.id; the limit too
   virtual Status find_or_create_balance(BalanceRow& row) = 0;  // by scope_id, slot, window
@@ -208,6 +216,10 @@ class Backend {
   virtual StatusOr<VerifyReport> verify() = 0;
   // Copies a month into the archive at `path` (archive.h). Beside the writer.
   virtual StatusOr<MonthSums> copy_month(std::int32_t, const std::string&) { return no_months(); }
+  // Where archived months went; each path once.
+  virtual StatusOr<std::vector<std::string>> read_archive_paths() {
+    return std::vector<std::string>{};
+  }
   // By state, or by the provider's id; empty: any. Oldest first.
   virtual StatusOr<std::vector<JobRow>> read_jobs(std::string_view state,
                                                   std::string_view provider_job_id) = 0;

@@ -195,6 +195,11 @@ Status BatchWriter::run(std::span<const PendingFinish> finishes,
   return absl::OkStatus();
 }
 
+Status BatchWriter::reconcile_lost() {
+  if (!reconcile_due_) return absl::OkStatus();
+  return end(begin(), "batch.before_commit", "batch.after_commit");
+}
+
 StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& config,
                                                          const TimeZone& zone) {
   const std::string name = scope_name(config.kind, config.key, "");
@@ -232,7 +237,7 @@ StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& conf
     written = made.status();
     if (made.ok()) id = *made;
   } else if (config.replace) {
-    written = backend_.replace_limit(id, config.limit);
+    written = replace_limit(**found, config, zone);
   }
   if (Status s = end(std::move(written), "scope.before_commit", "scope.after_commit"); !s.ok()) {
     return s;
@@ -248,6 +253,44 @@ StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& conf
     scope->store_hint(limit, scope->settled(), scope->held(), scope->in_doubt(), false, 0);
   }
   return scope;
+}
+
+// The new limit, and a row that says so where it differs. The id is made here: time-ordered, and
+// the scope's.
+Status BatchWriter::replace_limit(const LimitRow& old, const ScopeConfig& config,
+                                  const TimeZone& zone) {
+  if (old.config.limit != config.limit) {
+    const std::string window = window_key(config.period, now_ns_, zone);
+    std::optional<Nanousd> before = old.config.limit;
+    if (before) before = saturating_add(*before, old.granted);
+    if (Status s = backend_.close_limits(old.scope_id, window, before); !s.ok()) return s;
+    StatusOr<std::int64_t> labels = backend_.intern_labels(CallLabels{.unit = config.unit});
+    if (!labels.ok()) return labels.status();
+    const BalanceRef scope_ref[] = {{.id = old.scope_id}};
+    blob_balances_.clear();
+    encode_balances(scope_ref, blob_balances_);
+    const auto said = [](const std::optional<Nanousd>& limit) {
+      return limit ? absl::StrCat(*limit) : std::string("none");
+    };
+    const std::string evidence = absl::StrCat("the configured limit was ", said(old.config.limit),
+                                              " and is ", said(config.limit));
+    EntryRow row;
+    row.call_id.high = static_cast<std::uint64_t>(now_ns_ / kNsPerMs) << 16 | 0x7fff;
+    row.call_id.low = std::uint64_t{2} << 62 | static_cast<std::uint64_t>(old.scope_id) << 20;
+    row.kind = EntryKind::kReplace;
+    row.segment = segment_;
+    row.time_ns = now_ns_;
+    row.amount = config.limit.value_or(kNanousdMax) - old.config.limit.value_or(kNanousdMax);
+    row.labels = *labels;
+    row.balances = blob_balances_;
+    row.evidence = evidence;
+    for (bool fresh = false; !fresh; ++row.call_id.low) {  // twice within a millisecond
+      StatusOr<bool> inserted = write_entry(row);
+      if (!inserted.ok()) return inserted.status();
+      fresh = *inserted;
+    }
+  }
+  return backend_.replace_limit(old.scope_id, config.limit);
 }
 
 StatusOr<std::int64_t> BatchWriter::enter_owner() {

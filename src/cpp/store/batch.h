@@ -57,6 +57,9 @@ class BatchWriter {
   StatusOr<std::int64_t> enter_owner();
   // Turns the open holds of dead owners into doubt and forgets the owners.
   Status recover(std::span<const std::int64_t> owners);
+  // Undoes what a failed transaction may have made durable, where no other has done so since. Every
+  // transaction begins with that; this one is for a ledger that has nothing else to do.
+  Status reconcile_lost();
   Status resolve(const Id& call, Nanousd amount, std::string_view evidence);
   StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns);
 
@@ -126,6 +129,7 @@ class BatchWriter {
   Status doubt_all(std::int64_t owner);
   StatusOr<bool> write_entry(const EntryRow& row);
 
+  Status replace_limit(const LimitRow& old, const ScopeConfig& config, const TimeZone& zone);
   Status write_booking(const Booking& booking, Booked& out, EntryRow& row);
   void describe(std::size_t index, Booked& out);
   Status add_settled(const CallRow& call, Nanousd amount);

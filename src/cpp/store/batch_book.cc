@@ -101,8 +101,9 @@ Status BatchWriter::write_booking(const Booking& booking, Booked& out, EntryRow&
       hold = std::min(hold, std::max<Nanousd>(sum.limit - taken(sum), 0));
     }
     rows.push_back(batch_scopes_[i]->state().current);
-    const BalanceRow& row = *rows.back();
-    refs_.push_back(row.anchor == 0 ? BalanceRef{row.id} : BalanceRef{row.anchor, row.slot});
+    const BalanceRow& counted = *rows.back();
+    refs_.push_back(counted.anchor == 0 ? BalanceRef{counted.id}
+                                        : BalanceRef{counted.anchor, counted.slot});
   }
   out.overrun = hold < booking.amount;
   StatusOr<std::int64_t> labels = labels_id(booking.labels);
@@ -210,6 +211,10 @@ StatusOr<Nanousd> BatchWriter::grant(const Id& id, Scope& scope, Nanousd amount,
   if (status.ok() && !idempotency_key.empty()) {
     status =
         backend_.insert_submission("", idempotency_key, {.intent_id = id, .call_id = id}, now_ns_);
+  }
+  if (status.ok()) {
+    const std::string window = window_key(scope.config().period, now_ns_, scope.zone());
+    status = backend_.close_limits(scope.id(), window, sum->limit);
   }
   const bool unblock = amount > 0 && taken(*sum) <= limit;
   if (status.ok()) status = backend_.add_granted(scope.id(), amount, unblock);

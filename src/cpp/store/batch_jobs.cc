@@ -106,6 +106,9 @@ Status BatchWriter::end_job_hold(const JobUpdate& update) {
   encode_usage(update.usage, blob_usage_);
   row.usage = blob_usage_;
   row.evidence = update.evidence;
+  StatusOr<std::int64_t> price = price_id(update.price_version);
+  if (!price.ok()) return price.status();
+  row.price = *price;
   return end_hold(update.call_id, *call, row);
 }
 

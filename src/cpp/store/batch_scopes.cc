@@ -63,7 +63,9 @@ BatchWriter::RowPtr BatchWriter::adopt(BalanceRow&& row) {
     row.epoch = epoch_;
     registered_.push_back(row.id);
     known = std::make_shared<BalanceRow>(std::move(row));
-  } else if (known->epoch != epoch_) {
+    return known;
+  }
+  if (known->epoch != epoch_) {
     known->value = row.value;
     known->epoch = epoch_;
   }

@@ -66,6 +66,7 @@ struct JobUpdate {
   bool release = false;
   Usage usage;
   std::string evidence;
+  std::string price_version;  // of the row that priced it; empty: none
 };
 
 }  // namespace sluiceway::store

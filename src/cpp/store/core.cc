@@ -373,7 +373,7 @@ void LedgerCore::drop_client(Client* client) {
   std::erase_if(in_refused_, [&](const Refused& r) { return r.client == client; });
 }
 
-// Dead owners, money long in doubt, and the log.
+// Dead owners, what a failed transaction left, money long in doubt, and the log.
 void LedgerCore::housekeeping(bool idle) {
   const std::int64_t now = mono();
   if (scanned_ns_ == 0) scanned_ns_ = posted_ns_ = now;
@@ -384,6 +384,7 @@ void LedgerCore::housekeeping(bool idle) {
       live_.store(std::max(owners->live, 1));
       if (!owners->dead.empty()) (void)batch_.recover(owners->dead);
     }
+    (void)batch_.reconcile_lost();  // where it fails, it is still due
   }
   if (now - posted_ns_ >= kPostIntervalNs) {
     posted_ns_ = now;

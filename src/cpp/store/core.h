@@ -4,7 +4,7 @@
 // to BatchWriter in batches, and gives the verdicts to each engine's sink. A reservation wakes it
 // at once; finishes alone wait `write_behind_ns` for company. Everything else that touches the
 // books (open_scope, resolve ...) is a command that the writer runs between two batches. When idle
-// it looks once a second for dead owners, and copies the log.
+// it looks once a second for dead owners and for what a failed commit left, and copies the log.
 //
 // Bounds: `queue_max` reservations wait; finishes are never refused. After a failure finishes are
 // tried again every 50 ms, and with each reservation. Threads: lock order commit_mutex_,
@@ -52,8 +52,8 @@ class LedgerCore {
   int live_engines() const { return live_.load(std::memory_order_relaxed); }
   std::int64_t ledger_time_ns();
 
-  // Runs `command` between two batches, and waits for it. FailedPrecondition in a forked child.
-  Status run(std::function<Status(BatchWriter&)> command);
+  // Runs `work` between two batches, and waits for it. FailedPrecondition in a forked child.
+  Status run(std::function<Status(BatchWriter&)> work);
 
   Backend& backend() { return *backend_; }
   const LedgerOptions& options() const { return options_; }

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <absl/strings/str_cat.h>
+
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -77,10 +79,11 @@ class LedgerHandle final : public Ledger {
     StatusOr<TimeZone> zone = TimeZone::utc();
     if (Status s = check_scope(config, zone); !s.ok()) return s;
     std::shared_ptr<Scope> scope;
-    Status status = run([&](BatchWriter& batch) {
+    Status status = run([&](BatchWriter& batch) -> Status {
       StatusOr<std::shared_ptr<Scope>> opened = batch.open_scope(config, *zone);
-      if (opened.ok()) scope = *std::move(opened);
-      return opened.status();
+      if (!opened.ok()) return opened.status();
+      scope = *std::move(opened);
+      return absl::OkStatus();
     });
     if (!status.ok()) return status;
     return scope;
@@ -90,7 +93,8 @@ class LedgerHandle final : public Ledger {
     return core_->backend().read_balance(scope, core_->ledger_time_ns());
   }
   Status resolve(const Id& call, Nanousd amount, std::string evidence) override {
-    return run([&](BatchWriter& batch) { return batch.resolve(call, amount, evidence); });
+    return if_archived(
+        call, run([&](BatchWriter& batch) { return batch.resolve(call, amount, evidence); }));
   }
   StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns) override {
     return answer<std::int64_t>(
@@ -108,8 +112,9 @@ class LedgerHandle final : public Ledger {
     });
   }
   StatusOr<Nanousd> refund(const Id& call, Nanousd amount, std::string evidence) override {
-    return answer<Nanousd>(
-        [&](BatchWriter& batch) { return batch.refund(call, amount, evidence); });
+    StatusOr<Nanousd> cost =
+        answer<Nanousd>([&](BatchWriter& batch) { return batch.refund(call, amount, evidence); });
+    return cost.ok() ? cost : StatusOr<Nanousd>(if_archived(call, cost.status()));
   }
   Status create_job(JobRow row) override {
     if (row.call_id.empty() || row.provider_job_id.empty()) {
@@ -175,6 +180,7 @@ class LedgerHandle final : public Ledger {
   bool pump() override { return usable().ok() && core_->pump(); }
 
  private:
+  Status if_archived(const Id& call, Status status);
   Status usable() const {
     if (client_ == nullptr) return absl::FailedPreconditionError("the ledger is closed");
     if (core_->in_child()) {
@@ -192,8 +198,9 @@ class LedgerHandle final : public Ledger {
     Value value{};
     Status status = run([&](BatchWriter& batch) -> Status {
       StatusOr<Value> found = command(batch);
-      if (found.ok()) value = *std::move(found);
-      return found.status();
+      if (!found.ok()) return found.status();
+      value = *std::move(found);
+      return absl::OkStatus();
     });
     if (!status.ok()) return status;
     return value;
@@ -239,6 +246,37 @@ StatusOr<Archived> LedgerHandle::archive(std::string_view before, const std::str
     (dropped ? out.months : out.kept).push_back(month.segment);
   }
   return out;
+}
+
+// A call that is not here may lie in an archive, where nothing is changed any more: says so, and
+// what to do instead.
+Status LedgerHandle::if_archived(const Id& call, Status status) {
+  if (!absl::IsNotFound(status)) return status;
+  StatusOr<std::vector<std::string>> paths = core_->backend().read_archive_paths();
+  if (!paths.ok()) return status;
+  std::string unread;
+  for (const std::string& path : *paths) {
+    CallRow sums;
+    std::string scopes;
+    const Status read = read_archive(path, {.call = call}, [&](std::span<const Entry> rows) {
+      for (const Entry& row : rows) {
+        sums.add(row.kind, row.attempt, row.amount);
+        for (const std::string& scope : row.scopes) scopes += " " + scope;
+      }
+      return true;
+    });
+    if (!read.ok()) unread = path;
+    if (scopes.empty() && !sums.costs) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the call ", call.text(), " is in the archive ", path, " at ", sums.cost - sums.refunded,
+        ", where nothing is changed any more. What comes back of it is granted to its scopes",
+        scopes, " (gw.ledger.grant, wallet.top_up), what it cost beyond that is booked (gw.book);",
+        " name the call as the evidence"));
+  }
+  if (unread.empty()) return status;
+  return absl::NotFoundError(to_absl(std::string(to_std(status.message())) +
+                                     "; it may lie in the archive " + unread +
+                                     ", which cannot be read there"));
 }
 
 void LedgerHandle::close() {
@@ -289,8 +327,9 @@ void remember(const std::shared_ptr<LedgerCore>& core) {
 }  // namespace
 
 std::string_view entry_kind_name(EntryKind kind) {
-  static constexpr std::string_view kNames[] = {
-      "reserve", "settle", "void", "in_doubt", "post_full", "correct", "shrink", "grant", "refund"};
+  static constexpr std::string_view kNames[] = {"reserve",   "settle",  "void",   "in_doubt",
+                                                "post_full", "correct", "shrink", "grant",
+                                                "refund",    "replace"};
   const auto index = static_cast<std::size_t>(kind);
   return index < std::size(kNames) ? kNames[index] : std::string_view("unknown");
 }

@@ -51,6 +51,9 @@ enum class EntryKind : std::uint8_t {
   kShrink = 6,    // an open hold lowered to `amount`, when the true input is known
   kGrant = 7,     // a scope's limit changed by `amount`, may be negative; a row of its own
   kRefund = 8,    // what an ended call cost is lowered by `amount`; < 0: a refund taken back
+  // The configured part of a scope's limit was replaced, and differs by `amount`; a row of its own.
+  // No limit counts as kNanousdMax.
+  kReplace = 9,
 };
 std::string_view entry_kind_name(EntryKind kind);
 
@@ -121,7 +124,7 @@ struct Entry {
   std::shared_ptr<const CallLabels> labels;
   std::string price_version;
   Id intent_id;                     // kReserve only
-  std::vector<std::string> scopes;  // kReserve: names with windows. kGrant: the scope
+  std::vector<std::string> scopes;  // kReserve: names with windows. kGrant, kReplace: the scope
   std::int64_t latency_ns = 0;
   bool estimated = false, overrun = false;
   Usage usage;
@@ -134,6 +137,10 @@ struct EntryBounds {
   // Without what sums do not need, which is faster: no price version, intent, scopes, request id,
   // evidence.
   bool lean = false;
+  Id call;  // not empty: only this call's rows, found by their key
+  // Not empty: only the rows of calls that were reserved in one of these scopes, in any window, and
+  // the changes of their limits. Names without a window. Reads all rows, 0.3 s a million.
+  std::span<const std::string> scopes;
 };
 
 // Entries in the order in which they were committed.
@@ -152,6 +159,7 @@ struct HoldInfo {
   std::vector<std::string> scopes;
 };
 
+// A window that is over has the limit that it was closed with.
 struct ScopeInfo {
   std::string name;             // with its window
   std::int64_t rolling_ns = 0;  // > 0: a row is one slot of the scope, or what old slots settled
@@ -214,7 +222,7 @@ class Ledger {
   // The running instance, read from the file. Blocking.
   virtual StatusOr<ScopeBalance> balance(const Scope& scope) = 0;
   // In doubt -> settle at `amount`; after post_full -> a correction. NotFound: no such call in
-  // doubt. Blocking, durable.
+  // doubt. FailedPrecondition: it lies in an archive; says what to do. Blocking, durable.
   virtual Status resolve(const Id& call, Nanousd amount, std::string evidence) = 0;
 
   // See booking.h; each is one commit, blocking and durable. InvalidArgument: malformed.
@@ -226,7 +234,8 @@ class Ledger {
   virtual StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string evidence,
                                   std::string idempotency_key = {}) = 0;
   // Gives back `amount` (> 0) of what an ended call cost, and returns what it costs now. NotFound:
-  // no such call here. FailedPrecondition: it has no cost yet, or less than that.
+  // no such call here. FailedPrecondition: it has no cost yet, or less than that, or it lies in an
+  // archive (says what to do).
   virtual StatusOr<Nanousd> refund(const Id& call, Nanousd amount, std::string evidence) = 0;
   // Writes the row; an open hold of the call is the job's from then on: nobody's death ends it.
   // The same row again is fine. AlreadyExists: another job of that call, or of that provider's id.

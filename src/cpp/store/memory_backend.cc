@@ -34,6 +34,7 @@ void MemoryBackend::fold_oldest() {
       if (kind == EntryKind::kReserve || kind == EntryKind::kGrant) {
         (void)decode_balances(entry.balances, refs);
       }
+      // A replaced limit is what the scope's row says: nothing of it is kept.
       if (kind == EntryKind::kGrant) {
         for (const BalanceRef& scope : refs) folded_grants_[scope.id] += entry.row.amount;
         refs.clear();
@@ -155,6 +156,21 @@ Status MemoryBackend::add_granted(std::int64_t scope_id, Nanousd amount, bool un
     balances_[id].value.blocked = false;
   }
   return absl::OkStatus();
+}
+
+Status MemoryBackend::close_limits(std::int64_t scope_id, std::string_view open_window,
+                                   std::optional<Nanousd> limit) {
+  for (const auto& [window, id] : windows_[scope_id]) {
+    if (window.first == -1 && window.second != open_window) {
+      closed_limits_.emplace(id, limit.value_or(kNanousdMax));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Nanousd MemoryBackend::shown_limit(const BalanceRow& row) {
+  const auto closed = closed_limits_.find(row.id);
+  return closed == closed_limits_.end() ? limit_of(row.scope_id) : closed->second;
 }
 
 Nanousd MemoryBackend::limit_of(std::int64_t scope_id) {

@@ -46,6 +46,8 @@ class MemoryBackend final : public Backend {
   StatusOr<std::int64_t> insert_limit(const ScopeConfig& config, std::int64_t now_ns) override;
   Status replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) override;
   Status add_granted(std::int64_t scope_id, Nanousd amount, bool unblock) override;
+  Status close_limits(std::int64_t scope_id, std::string_view open_window,
+                      std::optional<Nanousd> limit) override;
   Status load_balance(BalanceRow& row) override;
   Status find_or_create_balance(BalanceRow& row) override;
   StatusOr<std::vector<BalanceRow>> load_slots(std::int64_t scope_id,
@@ -104,8 +106,10 @@ class MemoryBackend final : public Backend {
   }
   std::string name_of(const BalanceRow& row);
   Nanousd limit_of(std::int64_t scope_id);
+  Nanousd shown_limit(const BalanceRow& row);
   std::vector<std::string> names_of(std::string_view blob);
   void fill_entry(const StoredEntry& stored, bool lean, Entry& entry);
+  bool in_scopes(const Call& call, std::span<const std::string> scopes);
   std::vector<std::string> scope_names_of(std::string_view blob);
   std::shared_ptr<const CallLabels> labels_of(std::int64_t id) const;
   void fold_oldest();
@@ -121,6 +125,7 @@ class MemoryBackend final : public Backend {
   std::map<std::int64_t, std::map<std::pair<std::int64_t, std::string>, std::int64_t>> windows_;
   std::map<std::int64_t, Nanousd> folded_;  // settled, by balance
   std::map<std::int64_t, Nanousd> folded_grants_;
+  std::map<std::int64_t, Nanousd> closed_limits_;  // by balance
   std::map<Id, JobRow> jobs_;
   std::map<Id, std::string> quarantined_;
   struct Commit {

@@ -78,7 +78,7 @@ void MemoryBackend::fill_entry(const StoredEntry& stored, bool lean, Entry& entr
   if (row.price != 0) entry.price_version = prices_[static_cast<std::size_t>(row.price - 1)];
   entry.intent_id = row.intent_id;
   entry.scopes =
-      row.kind == EntryKind::kGrant ? scope_names_of(stored.balances) : names_of(stored.balances);
+      is_of_scope(row.kind) ? scope_names_of(stored.balances) : names_of(stored.balances);
   entry.provider_request_id = stored.request_id;
   entry.evidence = stored.evidence;
 }
@@ -104,6 +104,21 @@ StatusOr<Changes> MemoryBackend::read_changes(std::int64_t after, std::size_t li
   return out;
 }
 
+// Whether the call was reserved in one of the scopes, in any window, or changed its limit.
+bool MemoryBackend::in_scopes(const Call& call, std::span<const std::string> scopes) {
+  for (const auto& [key, stored] : call) {
+    const EntryKind kind = stored.row.kind;
+    if (kind != EntryKind::kReserve && !is_of_scope(kind)) continue;
+    const std::vector<std::string> names =
+        is_of_scope(kind) ? scope_names_of(stored.balances) : names_of(stored.balances);
+    for (const std::string& name : names) {
+      const std::string plain = name.substr(0, name.find('@'));
+      if (std::find(scopes.begin(), scopes.end(), plain) != scopes.end()) return true;
+    }
+  }
+  return false;
+}
+
 Status MemoryBackend::read_entries(const EntryBounds& bounds,
                                    const std::function<bool(std::span<const Entry>)>& batch) {
   if (bounds.batch == 0) return invalid_argument("a batch has at least one row");
@@ -116,6 +131,8 @@ Status MemoryBackend::read_entries(const EntryBounds& bounds,
       auto it = calls_.upper_bound(last);
       for (; it != calls_.end() && rows.size() < bounds.batch; ++it) {
         last = it->first;
+        if (!bounds.call.empty() && it->first != bounds.call) continue;
+        if (!bounds.scopes.empty() && !in_scopes(it->second, bounds.scopes)) continue;
         for (const auto& [key, stored] : it->second) {
           const EntryRow& row = stored.row;
           if (row.time_ns < bounds.from_ns || row.time_ns >= bounds.to_ns) continue;
@@ -132,6 +149,7 @@ Status MemoryBackend::read_entries(const EntryBounds& bounds,
 StatusOr<std::vector<HoldInfo>> MemoryBackend::read_holds() {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::vector<HoldInfo> out;
+  out.reserve(holds_.size());
   for (const auto& [id, hold] : holds_) {
     out.push_back({.call_id = id,
                    .amount = hold.amount,
@@ -159,7 +177,7 @@ StatusOr<std::vector<ScopeInfo>> MemoryBackend::read_scopes() {
       ScopeInfo& info = out.emplace_back();
       info.name = name_of(row);
       info.balance = row.value;
-      info.balance.limit = limit_of(scope_id);
+      info.balance.limit = shown_limit(row);
       info.unit = config_of(scope_id).unit;
       info.rolling_ns = config_of(scope_id).rolling_ns;
       info.slot = row.slot;
@@ -184,7 +202,7 @@ StatusOr<VerifyReport> MemoryBackend::verify() {
       if (anchors != (row.slot == kAnchorSlot)) continue;
       Replay::Balance balance{.id = id, .slot = row.slot, .name = name_of(row), .value = row.value};
       if (row.slot >= 0) balance.anchor = windows_[row.scope_id][{kAnchorSlot, ""}];
-      balance.value.limit = limit_of(row.scope_id);
+      balance.value.limit = shown_limit(row);
       replay.add_balance(balance);
     }
   }
@@ -203,8 +221,9 @@ StatusOr<std::vector<JobRow>> MemoryBackend::read_jobs(std::string_view state,
     if (!provider_job_id.empty() && row.provider_job_id != provider_job_id) continue;
     out.push_back(row);
   }
-  std::stable_sort(out.begin(), out.end(),
-                   [](const JobRow& a, const JobRow& b) { return a.created_ns < b.created_ns; });
+  std::sort(out.begin(), out.end(), [](const JobRow& a, const JobRow& b) {
+    return std::tie(a.created_ns, a.call_id) < std::tie(b.created_ns, b.call_id);
+  });
   return out;
 }
 

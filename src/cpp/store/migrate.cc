@@ -89,7 +89,13 @@ Status from_version_1(Connection& connection) {
   for (const std::int32_t segment : segments) {
     if (Status s = log.add_month(segment); !s.ok()) return s;
   }
-  return connection.exec("PRAGMA user_version=2");
+  return absl::OkStatus();
+}
+
+// Limits that were replaced before are not known: windows of then show today's until the next
+// change.
+Status from_version_2(Connection& connection) {
+  return connection.exec(absl::StrCat(version_3_tables(), "PRAGMA user_version=", kSchemaVersion));
 }
 
 }  // namespace
@@ -97,7 +103,10 @@ Status from_version_1(Connection& connection) {
 Status migrate(Connection& connection) {
   Status status = connection.exec("BEGIN IMMEDIATE");
   if (!status.ok()) return status;
-  status = from_version_1(connection);
+  StatusOr<std::int64_t> version = pragma_value(connection, "PRAGMA user_version");
+  status = version.status();
+  if (status.ok() && *version < 2) status = from_version_1(connection);
+  if (status.ok()) status = from_version_2(connection);
   if (status.ok()) {
     fault_point("migrate.before_commit");
     status = connection.exec("COMMIT");

@@ -120,6 +120,13 @@ CREATE TABLE jobs(
 CREATE INDEX jobs_by_state ON jobs(state);
 )sql";
 
+// limit_nanousd NULL: there was no limit.
+constexpr char kVersion3[] = R"sql(
+CREATE TABLE closed_limits(
+  balance_id INTEGER PRIMARY KEY,
+  limit_nanousd INTEGER);
+)sql";
+
 }  // namespace
 
 StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql) {
@@ -131,7 +138,7 @@ StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql
 }
 
 Status make_tables(Connection& connection, std::int64_t application_id) {
-  Status status = connection.exec(absl::StrCat("BEGIN IMMEDIATE;", kTables, kVersion2,
+  Status status = connection.exec(absl::StrCat("BEGIN IMMEDIATE;", kTables, kVersion2, kVersion3,
                                                "PRAGMA application_id=", application_id,
                                                ";PRAGMA user_version=", kSchemaVersion, ";COMMIT"));
   if (!status.ok()) (void)connection.exec("ROLLBACK");
@@ -139,6 +146,7 @@ Status make_tables(Connection& connection, std::int64_t application_id) {
 }
 
 const char* version_2_tables() { return kVersion2; }
+const char* version_3_tables() { return kVersion3; }
 
 std::string segment_table(std::int32_t segment) { return absl::StrCat("entries_", segment); }
 

@@ -7,9 +7,11 @@
 // are the scopes' configurations; `labels` and `prices` intern text; `idempotency` has the callers'
 // keys; `jobs` what must outlive a process; `owners` the engines alive; `clock` ledger time;
 // `commits` which entries each commit wrote, in order; `quarantine` holds that could not be read;
-// `segments` the months, `archived` what archived months had posted. The version is SQLite's
+// `segments` the months, `archived` what archived months had posted; `closed_limits` the limits
+// that windows were closed with, where the scope's has changed since. The version is SQLite's
 // user_version. Version 1 had no grants, no log of commits, named slots of rolling scopes by their
-// rows, and used its table of jobs for nothing; migrate.cc turns it into version 2.
+// rows, and used its table of jobs for nothing. Version 2 had no closed limits and no entries for
+// limits that were replaced. migrate.cc turns both into version 3.
 //
 // Why tables a month in one file, and not a file a month: a transaction over several files is not
 // atomic in WAL mode (sqlite.org/lang_attach.html, read 2026-11-22). See docs/decisions/.
@@ -22,7 +24,7 @@
 
 namespace sluiceway::store {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 constexpr std::int64_t kApplicationId = 0x736c7579;  // "sluy"
 
 // Makes the tables where the file is empty. Under the commit lock, outside a transaction.
@@ -36,8 +38,9 @@ StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql
 
 // From an older version to this one, in one transaction; the file is as it was, or migrated.
 Status migrate(Connection& connection);
-// What version 2 has anew.
+// What versions 2 and 3 have anew.
 const char* version_2_tables();
+const char* version_3_tables();
 
 // "entries_202611".
 std::string segment_table(std::int32_t segment);

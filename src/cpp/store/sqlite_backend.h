@@ -57,6 +57,8 @@ class SqliteBackend final : public Backend {
   StatusOr<std::int64_t> insert_limit(const ScopeConfig& config, std::int64_t now_ns) override;
   Status replace_limit(std::int64_t scope_id, std::optional<Nanousd> limit) override;
   Status add_granted(std::int64_t scope_id, Nanousd amount, bool unblock) override;
+  Status close_limits(std::int64_t scope_id, std::string_view open_window,
+                      std::optional<Nanousd> limit) override;
   Status load_balance(BalanceRow& row) override;
   Status find_or_create_balance(BalanceRow& row) override;
   StatusOr<std::vector<BalanceRow>> load_slots(std::int64_t scope_id,
@@ -118,6 +120,9 @@ class SqliteBackend final : public Backend {
   StatusOr<std::vector<HoldInfo>> read_holds() override { return reader_.holds(); }
   StatusOr<std::vector<ScopeInfo>> read_scopes() override { return reader_.scopes(); }
   StatusOr<VerifyReport> verify() override { return reader_.verify(); }
+  StatusOr<std::vector<std::string>> read_archive_paths() override {
+    return reader_.archive_paths();
+  }
   StatusOr<std::vector<JobRow>> read_jobs(std::string_view state,
                                           std::string_view provider_job_id) override {
     return reader_.jobs(state, provider_job_id);
@@ -141,6 +146,7 @@ class SqliteBackend final : public Backend {
     kInsertLimit,
     kReplaceLimit,
     kAddGranted,
+    kCloseLimits,
     kUnblock,
     kLoadBalance,
     kInsertBalance,

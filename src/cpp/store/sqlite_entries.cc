@@ -1,6 +1,8 @@
 // Entries read back, in key order or in the order of their commits: see sqlite_reader.h.
 #include <absl/strings/str_cat.h>
 
+#include <algorithm>
+
 #include "store/schema.h"
 #include "store/sqlite_reader.h"
 
@@ -48,29 +50,91 @@ Status SqliteReader::fill_entry(Statement& row, bool lean, Entry& entry) {
   entry.scopes.clear();
   const std::string_view balances = row.blob_at(11);
   if (balances.empty()) return absl::OkStatus();
-  if (entry.kind == EntryKind::kGrant) return granted_scope(balances, entry.scopes);
+  if (is_of_scope(entry.kind)) return granted_scope(balances, entry.scopes);
   return scopes_of(balances, entry.scopes);
+}
+
+// The numbers of scopes, and of all their windows.
+StatusOr<SqliteReader::ScopeFilter> SqliteReader::filter_of(std::span<const std::string> scopes) {
+  ScopeFilter filter;
+  Statement rows;
+  Status prepared = rows.prepare(db_,
+                                 "SELECT l.scope_id, b.balance_id FROM limits l"
+                                 " LEFT JOIN balances b USING (scope_id)"
+                                 " WHERE l.kind = ? AND l.key = ?");
+  if (!prepared.ok()) return prepared;
+  for (const std::string& name : scopes) {
+    const std::size_t colon = std::min(name.find(':'), name.size());
+    const ResetAtEnd reset(rows);
+    rows.bind(std::string_view(name).substr(0, colon));
+    rows.bind(std::string_view(name).substr(std::min(colon + 1, name.size())));
+    for (;;) {
+      StatusOr<bool> row = rows.step();
+      if (!row.ok()) return row.status();
+      if (!*row) break;
+      filter.scopes.insert(rows.int_at(0));
+      if (!rows.null_at(1)) filter.balances.insert(rows.int_at(1));
+    }
+  }
+  return filter;
+}
+
+// Rows of a call come one after the other, its reservation first, but for what took back a command
+// whose commit had been answered as failed: that has an attempt below zero.
+StatusOr<bool> SqliteReader::is_wanted(const Statement& row, std::int32_t segment,
+                                       ScopeFilter& filter) {
+  const Id call = row.id_at(0);
+  if (call == filter.matched) return true;
+  const auto kind = static_cast<EntryKind>(row.int_at(2));
+  const auto& wanted = is_of_scope(kind) ? filter.scopes : filter.balances;
+  std::string balances;
+  if (kind == EntryKind::kReserve || is_of_scope(kind)) {
+    balances = row.blob_at(11);
+  } else if (row.int_at(1) < 0) {
+    Statement reserved;
+    Status prepared =
+        reserved.prepare(db_, absl::StrCat("SELECT balances FROM ", segment_table(segment),
+                                           " WHERE call_id = ? AND attempt = 0 AND kind = 0"));
+    if (!prepared.ok()) return prepared;
+    StatusOr<bool> found = reserved.bind(call).step();
+    if (!found.ok()) return found;
+    if (*found) balances = reserved.blob_at(0);
+  }
+  if (balances.empty()) return false;
+  if (!decode_balances(balances, refs_)) return absl::DataLossError("malformed balances in a row");
+  for (const BalanceRef& ref : refs_) {
+    if (!wanted.contains(ref.id)) continue;
+    filter.matched = call;
+    return true;
+  }
+  return false;
 }
 
 // One read transaction: the next bounds.batch rows of a segment. False: the segment is at its end.
 StatusOr<bool> SqliteReader::batch_of(std::int32_t segment, const EntryBounds& bounds,
-                                      Cursor& cursor, Batch& out) {
+                                      ScopeFilter* filter, Cursor& cursor, Batch& out) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (Status s = ensure_open(); !s.ok()) return s;
   const Snapshot snapshot(db_);
   if (!snapshot.status().ok()) return snapshot.status();
   Statement rows;
-  Status prepared = rows.prepare(
-      db_, absl::StrCat("SELECT ", kLeanColumns, bounds.lean ? "" : kOtherColumns, " FROM ",
-                        segment_table(segment),
-                        cursor.started ? " WHERE (call_id, attempt, kind) > (?, ?, ?)" : "",
-                        " ORDER BY call_id, attempt, kind LIMIT ", bounds.batch));
+  const bool lean = bounds.lean && filter == nullptr;
+  std::string where = bounds.call.empty() ? "" : " WHERE call_id = ?";
+  if (cursor.started) {
+    where += where.empty() ? " WHERE" : " AND";
+    where += " (call_id, attempt, kind) > (?, ?, ?)";
+  }
+  Status prepared =
+      rows.prepare(db_, absl::StrCat("SELECT ", kLeanColumns, lean ? "" : kOtherColumns, " FROM ",
+                                     segment_table(segment), where,
+                                     " ORDER BY call_id, attempt, kind LIMIT ", bounds.batch));
   if (!prepared.ok()) {
     // Archived between two batches: its rows are in the archive.
     StatusOr<bool> there = has_segment(segment);
     if (!there.ok()) return there.status();
     return *there ? StatusOr<bool>(prepared) : StatusOr<bool>(false);
   }
+  if (!bounds.call.empty()) rows.bind(bounds.call);
   if (cursor.started) rows.bind(cursor.call).bind(cursor.attempt).bind(cursor.kind);
   std::size_t seen = 0;
   for (;; ++seen) {
@@ -81,8 +145,13 @@ StatusOr<bool> SqliteReader::batch_of(std::int32_t segment, const EntryBounds& b
       cursor = {rows.id_at(0), rows.int_at(1), rows.int_at(2), true};
     }
     const std::int64_t time_ns = rows.int_at(3);
+    if (filter != nullptr) {
+      StatusOr<bool> wanted = is_wanted(rows, segment, *filter);
+      if (!wanted.ok()) return wanted.status();
+      if (!*wanted) continue;
+    }
     if (time_ns < bounds.from_ns || time_ns >= bounds.to_ns) continue;
-    if (Status s = fill_entry(rows, bounds.lean, out.next()); !s.ok()) return s;
+    if (Status s = fill_entry(rows, lean, out.next()); !s.ok()) return s;
   }
   return seen == bounds.batch;
 }
@@ -91,12 +160,18 @@ Status SqliteReader::entries(const EntryBounds& bounds,
                              const std::function<bool(std::span<const Entry>)>& batch) {
   if (bounds.batch == 0) return invalid_argument("a batch has at least one row");
   std::vector<std::int32_t> list;
+  std::optional<ScopeFilter> filter;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (Status s = ensure_open(); !s.ok()) return s;
     StatusOr<std::vector<std::int32_t>> found = segments();
     if (!found.ok()) return found.status();
     list = *std::move(found);
+    if (!bounds.scopes.empty()) {
+      StatusOr<ScopeFilter> made = filter_of(bounds.scopes);
+      if (!made.ok()) return made.status();
+      filter = *std::move(made);
+    }
   }
   Batch rows;
   for (const std::int32_t segment : list) {
@@ -105,7 +180,7 @@ Status SqliteReader::entries(const EntryBounds& bounds,
     Cursor cursor;
     for (bool more = true; more;) {
       rows.count = 0;
-      StatusOr<bool> next = batch_of(segment, bounds, cursor, rows);
+      StatusOr<bool> next = batch_of(segment, bounds, filter ? &*filter : nullptr, cursor, rows);
       if (!next.ok()) return next.status();
       more = *next;
       if (rows.count > 0 && !batch({rows.rows.data(), rows.count})) return absl::OkStatus();

@@ -107,6 +107,22 @@ StatusOr<MonthSums> SqliteReader::copy_month(std::int32_t segment, const std::st
   return (*file)->add_month(db_, mutex_, scan);
 }
 
+StatusOr<std::vector<std::string>> SqliteReader::archive_paths() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (Status s = ensure_open(); !s.ok()) return s;
+  Statement rows;
+  Status prepared = rows.prepare(
+      db_, "SELECT DISTINCT archived_to FROM segments WHERE archived_ns IS NOT NULL ORDER BY 1");
+  if (!prepared.ok()) return prepared;
+  std::vector<std::string> out;
+  for (;;) {
+    StatusOr<bool> row = rows.step();
+    if (!row.ok()) return row.status();
+    if (!*row) return out;
+    out.emplace_back(rows.text_at(0));
+  }
+}
+
 namespace {
 
 Status check_there(const std::string& path) {

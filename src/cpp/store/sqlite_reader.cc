@@ -238,8 +238,11 @@ StatusOr<std::vector<ScopeInfo>> SqliteReader::scopes() {
   Statement rows;
   Status prepared = rows.prepare(
       db_,
-      "SELECT l.kind, l.key, b.window, l.limit_nanousd + l.granted, b.settled, b.held, b.in_doubt,"
-      " b.blocked, l.unit, l.rolling_ns, b.slot FROM limits l LEFT JOIN balances b USING (scope_id)"
+      "SELECT l.kind, l.key, b.window,"
+      " CASE WHEN c.balance_id IS NULL THEN l.limit_nanousd + l.granted ELSE c.limit_nanousd END,"
+      " b.settled, b.held, b.in_doubt, b.blocked, l.unit, l.rolling_ns, b.slot"
+      " FROM limits l LEFT JOIN balances b USING (scope_id)"
+      " LEFT JOIN closed_limits c ON c.balance_id = b.balance_id"
       " ORDER BY l.kind, l.key, b.slot, b.window");
   if (!prepared.ok()) return prepared;
   std::vector<ScopeInfo> out;

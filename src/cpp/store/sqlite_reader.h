@@ -1,14 +1,15 @@
 // Reports from a ledger file, beside its writer.
 //
 // Model. A read connection of its own, query_only. Each call, and each batch of entries, is one
-// short read transaction, so a report never keeps the log from being copied into the file; only
-// verify() reads in one piece. While the user's callback runs no transaction is open.
+// short read transaction, so a report never keeps the log from being copied into the file. While
+// the user's callback runs no transaction is open.
 //
 // Bounds: memory one batch, and the names of the scopes and labels met. Threads: any; one report's
 // batch at a time.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <memory>
 #include <mutex>
@@ -39,9 +40,11 @@ class SqliteReader {
   StatusOr<Changes> changes(std::int64_t after, std::size_t limit);
   StatusOr<std::vector<HoldInfo>> holds();
   StatusOr<std::vector<ScopeInfo>> scopes();
-  StatusOr<VerifyReport> verify();
+  // By slices, see sqlite_verify.cc; `slice_rows` is for tests.
+  StatusOr<VerifyReport> verify(std::size_t slice_rows = 65'536);
   // Into the archive at `path`, see archive.h (sqlite_months.cc).
   StatusOr<MonthSums> copy_month(std::int32_t segment, const std::string& path);
+  StatusOr<std::vector<std::string>> archive_paths();
   // By state or by the provider's id, not both (sqlite_jobs.cc).
   StatusOr<std::vector<JobRow>> jobs(std::string_view state, std::string_view provider_job_id);
   StatusOr<std::optional<JobRow>> job(const Id& call);
@@ -61,19 +64,34 @@ class SqliteReader {
     std::int64_t attempt = -1, kind = -1;
     bool started = false;
   };
+  // EntryBounds::scopes by number, and the call that was found to be of one.
+  struct ScopeFilter {
+    absl::flat_hash_set<std::int64_t> scopes, balances;
+    Id matched;
+  };
   Status ensure_open();
   StatusOr<std::vector<std::int32_t>> segments();
   StatusOr<bool> has_segment(std::int32_t segment);
   StatusOr<bool> add_changed(const EntryRef& ref, std::vector<Entry>& out);
-  StatusOr<bool> batch_of(std::int32_t segment, const EntryBounds& bounds, Cursor& cursor,
-                          Batch& out);
+  StatusOr<bool> batch_of(std::int32_t segment, const EntryBounds& bounds, ScopeFilter* filter,
+                          Cursor& cursor, Batch& out);
+  StatusOr<ScopeFilter> filter_of(std::span<const std::string> scopes);
+  StatusOr<bool> is_wanted(const Statement& row, std::int32_t segment, ScopeFilter& filter);
   Status fill_entry(Statement& row, bool lean, Entry& entry);
   StatusOr<std::string> scope_of(std::int64_t balance);
   Status scopes_of(std::string_view blob, std::vector<std::string>& names);
   Status granted_scope(std::string_view blob, std::vector<std::string>& names);
   StatusOr<std::shared_ptr<const CallLabels>> labels_of(std::int64_t id);
   Status price_of(std::int64_t id, std::string& out);
-  Status replay(class Replay& replay);
+  struct Slice;
+  struct Slices;
+  Status start_slices(Slices& slices);
+  StatusOr<bool> next_slice(Slices& slices, std::size_t slice_rows);
+  Status replay_slice(Slice& slice, std::size_t slice_rows);
+  StatusOr<std::size_t> mark_changed(Slices& slices);
+  Status replay_changed(Slices& slices, std::size_t count);
+  StatusOr<VerifyReport> finish_slices(Slices& slices);
+  Status replay_books(class Replay& replay);
   Status replay_balances(class Replay& replay);
 
   const std::string path_;

@@ -186,6 +186,15 @@ Status SqliteBackend::add_granted(std::int64_t scope_id, Nanousd amount, bool un
   return (*sql)->bind(scope_id).run();
 }
 
+Status SqliteBackend::close_limits(std::int64_t scope_id, std::string_view open_window,
+                                   std::optional<Nanousd> limit) {
+  StatusOr<Statement*> sql = statement(kCloseLimits);
+  if (!sql.ok()) return sql.status();
+  (*sql)->bind(scope_id).bind(open_window);
+  bind_limit(**sql, limit);
+  return (*sql)->run();
+}
+
 void fill_balance(const Statement& row, ScopeBalance& value) {
   value.settled = row.int_at(0);
   value.held = row.int_at(1);

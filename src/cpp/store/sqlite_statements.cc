@@ -10,6 +10,7 @@ namespace sluiceway::store {
 #define SLUICEWAY_OLD_SLOTS \
   "scope_id = ?1 AND slot >= 0 AND slot < ?2 AND held = 0 AND in_doubt = 0 AND balance_id > ?3"
 
+// NOLINTNEXTLINE(readability-function-size): it is a table
 const char* SqliteBackend::sql_text(Sql which) {
   struct Row {
     Sql which;
@@ -41,6 +42,9 @@ const char* SqliteBackend::sql_text(Sql which) {
        "INSERT INTO limits(kind, key, unit, limit_nanousd, period, time_zone, rolling_ns,"
        " created_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
       {kReplaceLimit, "UPDATE limits SET limit_nanousd = ? WHERE scope_id = ?"},
+      {kCloseLimits,
+       "INSERT OR IGNORE INTO closed_limits SELECT balance_id, ?3 FROM balances"
+       " WHERE scope_id = ?1 AND slot = -1 AND window <> ?2"},
       {kAddGranted, "UPDATE limits SET granted = granted + ? WHERE scope_id = ?"},
       {kUnblock, "UPDATE balances SET blocked = 0 WHERE scope_id = ? AND blocked <> 0"},
       {kLoadBalance,

@@ -22,7 +22,7 @@ void Replay::add_archived(std::int64_t balance, Nanousd settled, Nanousd overrun
 
 void Replay::add_archived_grant(std::int64_t scope, Nanousd granted) { grants_[scope] += granted; }
 
-void Replay::add_hold(const HoldRow& hold) { holds_[hold.call_id].hold = hold; }
+void Replay::add_hold(const HoldRow& hold) { holds_[hold.call_id] = hold; }
 
 void Replay::add_entry(const EntryRow& row) {
   if (!in_call_ || call_.id != row.call_id) {
@@ -71,6 +71,10 @@ void Replay::add_entry(const EntryRow& row) {
       call_.granted += row.amount;
       call_.balances = row.balances;
       break;
+    case EntryKind::kReplace:  // what was configured, which the scope's row says
+      call_.grant = true;
+      call_.balances = row.balances;
+      break;
   }
 }
 
@@ -98,28 +102,50 @@ void Replay::end_call() {
       sum.held += call_.hold;
     }
   }
-  const auto it = holds_.find(call_.id);
-  if (call_.ended) {
-    if (it != holds_.end()) problem(absl::StrCat("call ", name, ": ended, but its hold is there"));
-    if (it != holds_.end()) it->second.found = true;
-    return;
+  if (!call_.ended) {
+    open_calls_[call_.id] = {call_.hold, call_.doubted, std::move(call_.balances)};
   }
-  ++(call_.doubted ? report_.in_doubt : report_.open);
-  if (it == holds_.end()) {
-    if (!quarantined_.contains(call_.id)) {
-      problem(absl::StrCat("call ", name, ": not ended, but has no hold"));
+}
+
+void Replay::merge(Replay&& part) {
+  end_call();
+  part.end_call();
+  for (const auto& [id, sum] : part.sums_) sums_[id] += sum;
+  for (const auto& [anchor, scope] : part.rolling_) {
+    for (const auto& [slot, sum] : scope.slots) rolling_[anchor].slots[slot] += sum;
+  }
+  for (const auto& [scope, granted] : part.grants_) grants_[scope] += granted;
+  open_calls_.merge(part.open_calls_);
+  report_.entries += part.report_.entries;
+  report_.calls += part.report_.calls;
+  for (std::string& text : part.report_.problems) problem(std::move(text));
+}
+
+// Every open call has its hold, and every hold its open call.
+void Replay::check_holds() {
+  for (const auto& [id, call] : open_calls_) {
+    ++(call.doubted ? report_.in_doubt : report_.open);
+    const auto it = holds_.find(id);
+    if (it == holds_.end()) {
+      if (!quarantined_.contains(id)) {
+        problem(absl::StrCat("call ", id.text(), ": not ended, but has no hold"));
+      }
+      continue;
     }
-    return;
+    const HoldRow& hold = it->second;
+    if (hold.amount != call.hold || hold.in_doubt != call.doubted) {
+      problem(absl::StrCat("call ", id.text(), ": the hold says ", hold.amount,
+                           hold.in_doubt ? " in doubt" : " open", ", its entries say ", call.hold,
+                           call.doubted ? " in doubt" : " open"));
+    }
+    if (hold.balances != call.balances) {
+      problem(absl::StrCat("call ", id.text(),
+                           ": the hold counts in other scopes than its reservation"));
+    }
+    holds_.erase(it);
   }
-  it->second.found = true;
-  const HoldRow& hold = it->second.hold;
-  if (hold.amount != call_.hold || hold.in_doubt != call_.doubted) {
-    problem(absl::StrCat("call ", name, ": the hold says ", hold.amount,
-                         hold.in_doubt ? " in doubt" : " open", ", its entries say ", call_.hold,
-                         call_.doubted ? " in doubt" : " open"));
-  }
-  if (hold.balances != call_.balances) {
-    problem(absl::StrCat("call ", name, ": the hold counts in other scopes than its reservation"));
+  for (const auto& [id, hold] : holds_) {
+    problem(absl::StrCat("the hold of ", id.text(), " has no call that is open"));
   }
 }
 
@@ -225,9 +251,7 @@ VerifyReport Replay::finish() {
   for (const auto& [scope, sum] : grants_) {
     problem(absl::StrCat("grants name a scope that is not there: ", scope));
   }
-  for (const auto& [id, seen] : holds_) {
-    if (!seen.found) problem(absl::StrCat("the hold of ", id.text(), " has no reservation"));
-  }
+  check_holds();
   return std::move(report_);
 }
 
@@ -243,6 +267,7 @@ StatusOr<MonthSums> Replay::month_sums() {
     for (const auto& [slot, sum] : scope.slots) add({anchor, slot}, sum);
   }
   for (const auto& [scope, sum] : grants_) out.granted[scope] = sum;
+  if (!open_calls_.empty()) problem("a call has not ended");
   if (!report_.problems.empty()) return absl::DataLossError(report_.problems.front());
   return out;
 }

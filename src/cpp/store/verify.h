@@ -3,9 +3,11 @@
 // Model. Entries come in key order within a segment, so all rows of a call come one after the
 // other. For each call: one reservation; then open, in doubt, or ended once. What it contributes is
 // added to its balances; at the end balances and holds are compared row by row, and so is what was
-// granted to each scope.
+// granted to each scope. Entries may be replayed in parts, whole calls each, which are merged: so
+// that a part whose calls have changed since can be replayed again.
 //
-// Bounds: O(entries) time; memory: the balances and the holds. Threads: none of its own.
+// Bounds: O(entries) time; memory: the balances of each part, the holds and the open calls.
+// Threads: none of its own.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -28,6 +30,8 @@ class Replay {
   // In key order within a segment.
   void add_entry(const EntryRow& row);
   void end_segment() { end_call(); }
+  // Other entries, of other calls, that have been replayed by themselves.
+  void merge(Replay&& part);
   void add_quarantined(const Id& call, std::string_view reason);
   // Last: each balance row of the file, a rolling scope's anchor after its slots; then finish().
   struct Balance {
@@ -64,14 +68,16 @@ class Replay {
     std::int32_t shrunk_at = -1;
     std::string balances;
   };
-  struct Seen {
-    HoldRow hold;
-    bool found = false;
+  struct OpenCall {
+    Nanousd hold = 0;
+    bool doubted = false;
+    std::string balances;
   };
 
   void end_call();
   void end_grant(const std::string& name);
   void check_rolling(const Rolling& scope);
+  void check_holds();
   void problem(std::string text);
 
   Call call_;
@@ -82,7 +88,8 @@ class Replay {
   absl::flat_hash_map<Id, std::string, IdHash> quarantined_;
   std::vector<BalanceRef> refs_;
   absl::flat_hash_map<std::int64_t, Nanousd> grants_;  // by scope
-  absl::flat_hash_map<Id, Seen, IdHash> holds_;
+  absl::flat_hash_map<Id, HoldRow, IdHash> holds_;
+  absl::flat_hash_map<Id, OpenCall, IdHash> open_calls_;
   VerifyReport report_;
 };
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sluiceway._budget import Budget as Budget
     from sluiceway._budget_report import BudgetReport as BudgetReport
     from sluiceway._budget_report import ComponentReport as ComponentReport
+    from sluiceway._raw_stream import AsyncRawStream as AsyncRawStream
+    from sluiceway._raw_stream import RawStream as RawStream
     from sluiceway._stream import AsyncChatStream as AsyncChatStream
     from sluiceway._stream import ChatStream as ChatStream
     from sluiceway._thresholds import BudgetEvent as BudgetEvent
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from sluiceway.errors import ConfigError as ConfigError
     from sluiceway.errors import ConnectionFailed as ConnectionFailed
     from sluiceway.errors import DeadlineExceeded as DeadlineExceeded
+    from sluiceway.errors import FileError as FileError
     from sluiceway.errors import ForkedError as ForkedError
     from sluiceway.errors import GatewayClosed as GatewayClosed
     from sluiceway.errors import InDoubt as InDoubt
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
     from sluiceway.types import ChatResult as ChatResult
     from sluiceway.types import Cost as Cost
     from sluiceway.types import Delta as Delta
+    from sluiceway.types import DownloadResult as DownloadResult
     from sluiceway.types import Estimate as Estimate
     from sluiceway.types import Hop as Hop
     from sluiceway.types import RawResult as RawResult
@@ -97,6 +101,7 @@ _HOMES = {
     "sluiceway._booking": "Booking",
     "sluiceway._budget": "Budget",
     "sluiceway._budget_report": "BudgetReport ComponentReport",
+    "sluiceway._raw_stream": "AsyncRawStream RawStream",
     "sluiceway._stream": "AsyncChatStream ChatStream",
     "sluiceway._thresholds": "BudgetEvent",
     "sluiceway._wallet_history": "UsageRow WalletEntry WalletUsage",
@@ -104,17 +109,19 @@ _HOMES = {
     "sluiceway.errors": (
         "AlreadySubmitted AuthenticationFailed BadRequest Balance BreakerOpen BudgetConflict"
         " BudgetError BudgetExceeded BudgetUnavailable Cancelled ConfigError ConnectionFailed"
-        " DeadlineExceeded ForkedError GatewayClosed InDoubt InvalidRequest InvalidResponse"
-        " InvalidType LimitExceeded MissingKey NoMoney Overloaded PermissionDenied ProviderError"
-        " ProviderFailure RateLimited RequestTooLarge SluicewayError StreamBroken TimedOutInDoubt"
-        " UnboundedOperation UnknownAccount UnknownJob UnknownModel UnpricedModel UnpricedOperation"
-        " WrongKey"
+        " DeadlineExceeded FileError ForkedError GatewayClosed InDoubt InvalidRequest"
+        " InvalidResponse InvalidType LimitExceeded MissingKey NoMoney Overloaded PermissionDenied"
+        " ProviderError ProviderFailure RateLimited RequestTooLarge SluicewayError StreamBroken"
+        " TimedOutInDoubt UnboundedOperation UnknownAccount UnknownJob UnknownModel UnpricedModel"
+        " UnpricedOperation WrongKey"
     ),
     "sluiceway.gateway": "AsyncGateway Gateway",
     "sluiceway.guards": "CircuitBreaker TokenBucket guarded",
     "sluiceway.jobs": "AsyncJob Job",
     "sluiceway.options": "Cache ChatOptions Retry",
-    "sluiceway.types": "Attempt CallResult ChatResult Cost Delta Estimate Hop RawResult Usage",
+    "sluiceway.types": (
+        "Attempt CallResult ChatResult Cost Delta DownloadResult Estimate Hop RawResult Usage"
+    ),
     "sluiceway.wallet": "Deduction Wallet",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

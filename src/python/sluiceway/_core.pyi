@@ -10,6 +10,7 @@ import typing
 __all__: list[str] = [
     "Call",
     "CircuitBreaker",
+    "Cork",
     "Delta",
     "Engine",
     "Prepared",
@@ -82,6 +83,14 @@ class Call:
         """
         Asks the engine to stop it; false when it had ended.
         """
+    def next_bytes(self) -> collections.abc.Awaitable[list[bytes]]:
+        """
+        next_events() of a byte stream.
+        """
+    def next_bytes_wait(self) -> list[bytes]:
+        """
+        next_events_wait() of a byte stream.
+        """
     def next_events(self) -> collections.abc.Awaitable[list[Delta]]:
         """
         Awaitable of at least one delta; an empty list is the end.
@@ -125,6 +134,11 @@ class Call:
     @property
     def finish_reason(self) -> str: ...
     @property
+    def head(self) -> tuple[int, list[tuple[str, str]]] | None:
+        """
+        Of a byte stream: (status, headers) once its first bytes are there.
+        """
+    @property
     def headers(self) -> list[tuple[str, str]]: ...
     @property
     def held_nanousd(self) -> int: ...
@@ -165,11 +179,11 @@ class TokenBucket:
     """
     Admits at most capacity + rate * T permits in any window T.
     """
-    def __init__(self, capacity: int, rate_per_s: float) -> None: ...
     def try_acquire(self, permits: int = 1) -> float:
         """
         0.0 when granted, else the seconds to wait; nothing is taken then.
         """
+    def __init__(self, capacity: int, rate_per_s: float) -> None: ...
     @property
     def available(self) -> int: ...
 
@@ -285,6 +299,7 @@ class Engine:
         release: bool = False,
         usage: collections.abc.Mapping[str, int] = {},
         evidence: str = "",
+        price_version: str = "",
     ) -> None:
         """
         Changes a job's row, and ends its hold at a cost or at nothing in the same commit.
@@ -340,6 +355,12 @@ class Engine:
         A call's entries, oldest first.
         """
     def ledger_holds(self) -> list[dict[str, typing.Any]]: ...
+    def ledger_movements(
+        self, scopes: collections.abc.Sequence[str]
+    ) -> list[dict[str, typing.Any]]:
+        """
+        The entries of the calls reserved in one of the scopes, and of their limits.
+        """
     def ledger_post_in_doubt(self, older_than_ns: int) -> int:
         """
         Posts at their holds the calls in doubt for that long; how many.
@@ -361,6 +382,7 @@ class Engine:
         time_zone: str = "UTC",
         scope: str = "",
         where: collections.abc.Sequence[tuple[str, str]] = [],
+        archives: collections.abc.Sequence[str] = [],
     ) -> list[dict[str, typing.Any]]:
         """
         Calls rolled up by labels and periods.
@@ -432,6 +454,14 @@ class Prepared:
     Options of submit() that many calls share.
     """
     def __init__(self, **options: typing.Any) -> None: ...
+
+class Cork:
+    """
+    While it is entered, what is submitted is only gathered.
+    """
+    def __enter__(self) -> None: ...
+    def __exit__(self, *args: object) -> None: ...
+    def __init__(self) -> None: ...
 
 def _after_fork_in_child() -> None: ...
 def _after_fork_in_parent() -> None: ...

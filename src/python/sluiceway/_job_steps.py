@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluiceway._failures import error_of, unbounded, unwritable
 from sluiceway._frames import current_frame
-from sluiceway._raw import join_url, raw_steps
+from sluiceway._raw_steps import Ask, join_url, raw_steps
 from sluiceway._steps import price
 from sluiceway.errors import (
     InvalidRequest,
@@ -226,7 +226,7 @@ def look_steps(hub: Hub, plan: Plan, row: Row) -> Generator[Any, Any, tuple[Row,
     if not look.ended:
         return row, look.done, total
     lines = yield from _lines(hub, plan, row, wire)
-    items, settled, usage, notes = _price(hub, plan, row, request, lines, wire)
+    items, settled, usage, version, notes = _price(hub, plan, row, request, lines, wire)
     result = {"nanousd": settled, "items": [[item.kind, str(item.cost)] for item in items]}
     try:
         hub.engine.job_update(
@@ -236,6 +236,7 @@ def look_steps(hub: Hub, plan: Plan, row: Row) -> Generator[Any, Any, tuple[Row,
             settle=settled,
             usage=usage,
             evidence=notes,
+            price_version=version,
         )
     except SluicewayError:
         now = row_of(hub, row["call_id"])
@@ -257,7 +258,7 @@ def cancel_steps(hub: Hub, plan: Plan, row: Row) -> Generator[Any, Any, None]:
     wire = _wire(hub, row)
     plan = checked_row(hub, plan, row)
     path = wire.cancel_path(row["provider_job_id"])
-    yield from raw_steps(hub, plan, "POST", row["provider"], path, {}, None, True)
+    yield from raw_steps(hub, plan, Ask("POST", row["provider"], path, {}, free=True))
 
 
 def _wire(hub: Hub, row: Row) -> Any:
@@ -265,7 +266,8 @@ def _wire(hub: Hub, row: Row) -> Any:
 
 
 def _get(hub: Hub, plan: Plan, row: Row, path: str) -> Generator[Any, Any, bytes]:
-    result = yield from raw_steps(hub, plan, "GET", row["provider"], path, None, None, True)
+    ask = Ask("GET", row["provider"], path, free=True)
+    result = yield from raw_steps(hub, plan, ask)
     return result.raw
 
 
@@ -289,8 +291,9 @@ def _read(read: Any, body: bytes, row: Row) -> Any:
 
 def _price(
     hub: Hub, plan: Plan, row: Row, request: dict[str, Any], lines: list[Any], wire: Any
-) -> tuple[list[BatchItem], int, dict[str, int], str]:
-    """Items, their cost together (nano-dollars), their usage, and what of it is not by the table.
+) -> tuple[list[BatchItem], int, dict[str, int], str, str]:
+    """Items, their cost together (nano-dollars), their usage, the price rows that priced them, and
+    what of it is not by the table.
 
     An answer whose cost cannot be told is settled at its ceiling; an item without a line is taken
     for billed in the same way: what is not proven free counts.
@@ -321,7 +324,7 @@ def _price(
             usage[bucket] = usage.get(bucket, 0) + units
         error = "no result came for this prompt" if line is None else line.error
         items.append(BatchItem(index, kind, text, Usage(counts), usd_of(cost), error))
-    notes = "prices " + ", ".join(sorted(versions - {""})) if versions - {""} else ""
+    notes = ""
     if at_ceiling:
-        notes += f"; {at_ceiling} items at their ceilings, since their cost is not known"
-    return items, total, usage, notes
+        notes = f"{at_ceiling} items at their ceilings, since their cost is not known"
+    return items, total, usage, ",".join(sorted(versions - {""})), notes

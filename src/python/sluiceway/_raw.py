@@ -7,140 +7,42 @@ body names a model with a known price and the answer reports usage, the true cos
 
     gw.raw.post("openai", "/v1/embeddings", json={...}, max_cost_usd="0.01")
     gw.raw.get("openai", "/v1/models", free=True)
+    gw.raw.post("openai", "/v1/audio/transcriptions", data={"model": "whisper-1"},
+                files={"file": Path("talk.wav")}, max_cost_usd="0.20")
+    with gw.raw.stream("POST", "openai", "/v1/audio/speech", json={...}, max_cost_usd="0.10") as s:
+        for chunk in s: play(chunk)
+    gw.raw.download("https://cdn.example/v.mp4", "v.mp4", on_progress=print)
 
-The path is joined to the provider's base URL; a leading part that both have, such as "/v1", counts
-once. Errors are the same as for chat.
+A body is one of `json` (a dict, a list, or ready bytes), `content` (bytes, a text, a path or an
+open file), `data` (a form's fields) and `files` (multipart, with the fields of `data`). Files are
+read while they are sent, whatever their size; see _upload.py. The path is joined to the provider's
+base URL; a leading part that both have, such as "/v1", counts once. Answers of the plain verbs are
+held in memory, at most 64 MiB. Errors are the same as for chat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import os
 from typing import TYPE_CHECKING, Any
 
-from sluiceway import _core
-from sluiceway._failures import error_of, unwritable
-from sluiceway._frames import current_frame
+from sluiceway._download import Progress, RawDownload
+from sluiceway._raw_steps import Ask, Headers, raw_steps
+from sluiceway._raw_stream import AsyncRawStream, RawStream
 from sluiceway._steps import run, run_async
 from sluiceway.config import nearest
-from sluiceway.errors import (
-    InvalidRequest,
-    InvalidType,
-    SluicewayError,
-    UnboundedOperation,
-    UnknownModel,
-)
+from sluiceway.errors import InvalidType
 from sluiceway.options import Money, Plan
 from sluiceway.providers.dialects.encoding import words
-from sluiceway.types import RawResult
+from sluiceway.types import DownloadResult, RawResult
 
 if TYPE_CHECKING:
     from sluiceway._hub import Hub
+    from sluiceway._upload import Upload
 
-Headers = Mapping[str, str]
-
-
-def join_url(base_url: str, path: str) -> str:
-    """`base_url` and `path` as one URL; an overlap of whole segments counts once."""
-    base = base_url.rstrip("/")
-    parts = path.lstrip("/").split("/")
-    origin_end = base.find("/", base.find("://") + 3)
-    prefix = base[origin_end + 1 :].split("/") if origin_end >= 0 else []
-    for length in range(min(len(prefix), len(parts)), 0, -1):
-        if prefix[-length:] == parts[:length]:
-            parts = parts[length:]
-            break
-    return base + "/" + "/".join(parts)
-
-
-def raw_steps(
-    hub: Hub,
-    plan: Plan,
-    method: str,
-    provider_id: str,
-    path: str,
-    body: Any,
-    headers: Headers | None,
-    free: bool,
-) -> Generator[Any, Any, RawResult]:
-    """One raw call; no fallback."""
-    provider = hub.registry.get(provider_id)
-    if provider is None:
-        raise UnknownModel(f"no provider {provider_id!r}{nearest(provider_id, hub.registry)}")
-    if not path.startswith("/") or path.startswith("//"):
-        raise InvalidRequest(f'the path {path!r} does not start with one "/"')
-    if "\n" in path or "\r" in path or " " in path:
-        raise InvalidRequest("the path has spaces or line ends; quote it first")
-    if body is not None and not isinstance(body, dict | list | bytes):
-        raise InvalidType(f"json is a {type(body).__name__}, not a dict, a list or bytes")
-    cap = plan.max_cost_nanousd
-    if cap is None and not free:
-        raise UnboundedOperation(
-            f'what {method} {path} may cost is not known; state max_cost_usd="0.50", or free=True'
-            " for an operation that costs nothing",
-            provider=provider_id,
-        )
-    model = body.get("model", "") if isinstance(body, dict) else ""
-    model = model if isinstance(model, str) else ""
-    route = _route(hub, plan, provider, method, path, model, free)
-    submit = dict(plan.submit)
-    operation = provider.operation_at(path)
-    if operation is not None and operation.counts:
-        submit["other_units"] = operation.counted(body)
-    if headers:
-        submit["extra_headers"] = _headers(headers)
-    frame = current_frame(hub)
-    try:
-        call = hub.engine.submit(
-            route,
-            body,
-            scopes=frame.scopes,
-            on_exceed=frame.wait,
-            cap_nanousd=0 if cap is None else cap,
-            **submit,
-        )
-    except SluicewayError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise unwritable(error, provider_id, model) from None
-    yield call
-    hub.ended()
-    if not call.ok:
-        raise error_of(call, f"{provider_id}/{model}" if model else provider_id, ())
-    return RawResult(call, f"{provider_id}/{model}" if model else provider_id)
-
-
-def _route(
-    hub: Hub, plan: Plan, provider: Any, method: str, path: str, model: str, free: bool
-) -> _core.Route:
-    retry = plan.retry.key if plan.retry else None
-    table = hub.price_table()  # in the key: a changed table makes other routes
-    key = (provider.id, plan.account, retry, method, path, model, free, table)
-    if key in hub.raw_routes:
-        return hub.raw_routes[key]
-    spec = hub.route_spec(provider, plan, model, "raw")
-    spec["url"] = join_url(hub.base_url(provider, plan.account) or provider.base_url, path)
-    spec["method"] = method
-    spec["sheet"] = table.of(provider.id).get(model)
-    operation = provider.operation_at(path)
-    if operation is not None:
-        spec["dialect"] = operation.dialect.core
-    spec["lenient"] = True  # an answer need not hold what the dialect looks for
-    spec["free"] = free
-    spec["keep_headers"] = True
-    return hub.raw_route(key, spec)
-
-
-def _headers(headers: Mapping[Any, Any]) -> list[tuple[str, str]]:
-    out = []
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise InvalidType("headers is a dict of strs")
-        if not (name.isascii() and name.isprintable() and value.isprintable()):
-            raise InvalidRequest(
-                "a header has a line end or another character that it cannot carry"
-            )
-        out.append((name, value))
-    return out
+_OPTIONS = words(
+    "timeout_s connect_timeout_s read_timeout_s write_timeout_s tenant account idempotency_key"
+    " priority retry"
+)
 
 
 class _Raw:
@@ -150,29 +52,56 @@ class _Raw:
         self._hub = hub
         self._plan = plan
 
-    def _steps(
-        self,
-        method: str,
-        provider: str,
-        path: str,
-        json: Any,
-        max_cost_usd: Money | None,
-        free: bool,
-        headers: Headers | None,
-        options: dict[str, Any],
-    ) -> Generator[Any, Any, RawResult]:
+    def _plan_of(self, options: dict[str, Any], max_cost_usd: Money | None) -> Plan:
         for name in options:
             if name not in _OPTIONS:
                 raise InvalidType(f"there is no option {name!r}{nearest(name, _OPTIONS)}")
         if max_cost_usd is not None:
             options["max_cost_usd"] = max_cost_usd
-        plan = self._plan.with_options(options, self._hub.variants) if options else self._plan
-        return raw_steps(self._hub, plan, method, provider, path, json, headers, free)
+        return self._plan.with_options(options, self._hub.variants) if options else self._plan
+
+    def _download(
+        self,
+        url: str,
+        path: str | os.PathLike[str],
+        provider: str | None,
+        max_cost_usd: Money | None,
+        headers: Headers | None,
+        resumes: int,
+        on_progress: Progress | None,
+        options: dict[str, Any],
+    ) -> RawDownload:
+        options.setdefault("timeout_s", RawDownload.TIMEOUT_S)
+        options.setdefault("read_timeout_s", RawDownload.READ_TIMEOUT_S)
+        plan = self._plan_of(options, max_cost_usd)
+        return RawDownload(
+            self._hub,
+            plan,
+            url,
+            path,
+            provider,
+            max_cost_usd is None,
+            headers,
+            resumes,
+            on_progress,
+        )
 
 
-_OPTIONS = words(
-    "timeout_s connect_timeout_s read_timeout_s tenant account idempotency_key priority retry"
-)
+def ask_of(method: str, provider: str, path: str, given: dict[str, Any]) -> Ask:
+    """Takes what is the request's out of the keywords; the options stay."""
+    json, headers = given.pop("json", None), given.pop("headers", None)
+    free = given.pop("free", False)
+    content, data, files = (given.pop(name, None) for name in ("content", "data", "files"))
+    if content is None and data is None and files is None:
+        return Ask(method, provider, path, json, headers, free)
+
+    def upload() -> Upload | None:
+        from sluiceway._upload import upload_of
+
+        return upload_of(content, data, files)
+
+    fields = data if isinstance(data, dict) else None
+    return Ask(method, provider, path, json, headers, free, upload, fields)
 
 
 class RawCalls(_Raw):
@@ -187,14 +116,18 @@ class RawCalls(_Raw):
         path: str,
         *,
         json: Any = None,
+        content: Any = None,
+        data: Any = None,
+        files: Any = None,
         max_cost_usd: Money | None = None,
         free: bool = False,
         headers: Headers | None = None,
         **options: Any,
     ) -> RawResult:
         """Any method. Options: timeouts, tenant, account, idempotency_key, priority, retry."""
-        steps = self._steps(method, provider, path, json, max_cost_usd, free, headers, options)
-        return run(steps)
+        body = {"json": json, "content": content, "data": data, "files": files}
+        ask = ask_of(method, provider, path, {**body, "free": free, "headers": headers})
+        return run(raw_steps(self._hub, self._plan_of(options, max_cost_usd), ask))
 
     def get(self, provider: str, path: str, **options: Any) -> RawResult:
         """GET; most are `free=True`."""
@@ -216,6 +149,43 @@ class RawCalls(_Raw):
         """DELETE."""
         return self.request("DELETE", provider, path, **options)
 
+    def stream(
+        self,
+        method: str,
+        provider: str,
+        path: str,
+        *,
+        max_cost_usd: Money | None = None,
+        **options: Any,
+    ) -> RawStream:
+        """The answer's bytes as they come: an iterator and a context manager. Takes what `request`
+        takes; a slow reader holds the transfer back, leaving early cancels it."""
+        ask = ask_of(method, provider, path, options)
+        return RawStream(self._hub, self._plan_of(options, max_cost_usd), ask)
+
+    def download(
+        self,
+        url: str,
+        path: str | os.PathLike[str],
+        *,
+        provider: str | None = None,
+        max_cost_usd: Money | None = None,
+        headers: Headers | None = None,
+        resumes: int = RawDownload.RESUMES,
+        on_progress: Progress | None = None,
+        **options: Any,
+    ) -> DownloadResult:
+        """Gets `url` into the file `path`, piece by piece, and goes on where it broke off.
+
+        `url` is absolute, or with `provider` a path of its API, which gets the key. What is there
+        before the end is in `path` + ".part". Free unless `max_cost_usd` is stated; only what is
+        free is asked for again by itself, at most `resumes` times. Default timeouts: an hour, and
+        30 s of silence.
+        """
+        return self._download(
+            url, path, provider, max_cost_usd, headers, resumes, on_progress, options
+        ).run()
+
 
 class AsyncRawCalls(_Raw):
     """The asyncio twin of `gw.raw`."""
@@ -229,14 +199,18 @@ class AsyncRawCalls(_Raw):
         path: str,
         *,
         json: Any = None,
+        content: Any = None,
+        data: Any = None,
+        files: Any = None,
         max_cost_usd: Money | None = None,
         free: bool = False,
         headers: Headers | None = None,
         **options: Any,
     ) -> RawResult:
         """Any method. Options: timeouts, tenant, account, idempotency_key, priority, retry."""
-        steps = self._steps(method, provider, path, json, max_cost_usd, free, headers, options)
-        return await run_async(steps)
+        body = {"json": json, "content": content, "data": data, "files": files}
+        ask = ask_of(method, provider, path, {**body, "free": free, "headers": headers})
+        return await run_async(raw_steps(self._hub, self._plan_of(options, max_cost_usd), ask))
 
     async def get(self, provider: str, path: str, **options: Any) -> RawResult:
         """GET; most are `free=True`."""
@@ -257,3 +231,33 @@ class AsyncRawCalls(_Raw):
     async def delete(self, provider: str, path: str, **options: Any) -> RawResult:
         """DELETE."""
         return await self.request("DELETE", provider, path, **options)
+
+    def stream(
+        self,
+        method: str,
+        provider: str,
+        path: str,
+        *,
+        max_cost_usd: Money | None = None,
+        **options: Any,
+    ) -> AsyncRawStream:
+        """See `RawCalls.stream`; `async with`, `async for`, `await s.result()`."""
+        ask = ask_of(method, provider, path, options)
+        return AsyncRawStream(self._hub, self._plan_of(options, max_cost_usd), ask)
+
+    async def download(
+        self,
+        url: str,
+        path: str | os.PathLike[str],
+        *,
+        provider: str | None = None,
+        max_cost_usd: Money | None = None,
+        headers: Headers | None = None,
+        resumes: int = RawDownload.RESUMES,
+        on_progress: Progress | None = None,
+        **options: Any,
+    ) -> DownloadResult:
+        """See `RawCalls.download`; the file is written in a thread."""
+        return await self._download(
+            url, path, provider, max_cost_usd, headers, resumes, on_progress, options
+        ).run_async()

@@ -58,6 +58,13 @@ def start(hub: Hub, plan: Plan, target: Target, prompt: Any, stream: bool) -> _c
     costs a third of what Python does for a call.
     """
     encoded = target.encode(target.facts, prompt, plan.body, stream)
+    return start_encoded(hub, plan, target, encoded, stream)
+
+
+def start_encoded(
+    hub: Hub, plan: Plan, target: Target, encoded: Encoded, stream: bool
+) -> _core.Call:
+    """`start` for a request that is encoded already."""
     body, maximum, allowance, buckets, tier, unbounded_by = encoded
     frame = hub.frame.get() or hub.root
     if (

@@ -104,6 +104,7 @@ TABLES: dict[str, dict[str, Check]] = {
         "timeout_s": seconds(0.001),
         "connect_timeout_s": seconds(0.001),
         "read_timeout_s": seconds(0),
+        "write_timeout_s": seconds(0),
         "max_output_tokens": whole(1),
         "tenant": text,
     },

@@ -32,6 +32,7 @@
         ProviderFailure              an error of the provider's own
         InvalidResponse              an answer that is not what the wire format promises
         StreamBroken                 ended after its first delta; `text` has what arrived
+      FileError (OSError)            a file of ours cannot be written; what is there is kept
       ForkedError                    the call belongs to the parent process
       GatewayClosed
 
@@ -362,6 +363,10 @@ class InvalidResponse(ProviderError):
 
 class StreamBroken(ProviderError):
     """The stream ended after its first delta without its end; `text` has what arrived."""
+
+
+class FileError(SluicewayError, OSError):
+    """A file that a download writes cannot be written. What can be gone on with is kept."""
 
 
 class ForkedError(SluicewayError):

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 from sluiceway._hops import chat_steps, failed
 from sluiceway._hub import Hub
 from sluiceway._job_steps import batch_steps, row_of
+from sluiceway._many import chat_many, chat_many_async
 from sluiceway._money_verbs import MoneyVerbs
 from sluiceway._raw import AsyncRawCalls, RawCalls
 from sluiceway._steps import run, run_async, start
 from sluiceway._stream import AsyncChatStream, ChatStream
 from sluiceway._threads import in_thread
 from sluiceway.config import Config, config_of, load_config
-from sluiceway.errors import InvalidType
+from sluiceway.errors import InvalidType, SluicewayError
 from sluiceway.estimate import Estimator
 from sluiceway.jobs import AsyncJob, Job, rows
 from sluiceway.keys.env import EnvKeys
@@ -61,7 +62,7 @@ class _View(MoneyVerbs):
         return self._hub.price_table()
 
     def stats(self) -> dict[str, Any]:
-        """Counters of the engine: calls, retries, cache hits, connections and so on."""
+        """Counters of the engine: calls, retries, connections; see docs/reference/stats.md."""
         return self._hub.engine.stats()
 
     def breaker(
@@ -162,6 +163,17 @@ class Gateway(_View):
             return ChatResult(call, target.name, ())
         return ChatResult(*run(failed(hub, plan, target, prompt, False, call)))
 
+    def chat_many(
+        self, model: str, prompts: Sequence[Prompt], **options: Unpack[ChatOptions]
+    ) -> list[ChatResult | SluicewayError]:
+        """Asks all `prompts` at once and waits for all: a result or an error each, in their order.
+
+        Each is a call of its own, as `chat` makes it. A mistake in any prompt or option raises
+        before the first is sent; what happens to one call later never hides another's result.
+        """
+        plan = self._plan_of(options) if options else self._plan
+        return chat_many(self._hub, plan, model, prompts)
+
     def stream(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatStream:
         """Like `chat`, delta by delta: an iterator and a context manager with `.result()`."""
         plan = self._plan_of(options) if options else self._plan
@@ -239,6 +251,13 @@ class AsyncGateway(_View):
         if call.ok:
             return ChatResult(call, target.name, ())
         return ChatResult(*await run_async(failed(hub, plan, target, prompt, False, call)))
+
+    async def chat_many(
+        self, model: str, prompts: Sequence[Prompt], **options: Unpack[ChatOptions]
+    ) -> list[ChatResult | SluicewayError]:
+        """See `Gateway.chat_many`; cancelling the task cancels what is still in flight."""
+        plan = self._plan_of(options) if options else self._plan
+        return await chat_many_async(self._hub, plan, model, prompts)
 
     def stream(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> AsyncChatStream:
         """See `Gateway.stream`; `async with`, `async for`, `await s.result()`."""

@@ -43,7 +43,7 @@ class TokenBucket:
     With `max_wait_s` a longer wait raises LimitExceeded instead of sleeping.
     """
 
-    __slots__ = ("_bucket", "capacity", "max_wait_s", "rate_per_s")
+    __slots__ = ("_take", "capacity", "max_wait_s", "rate_per_s")
 
     def __init__(
         self, capacity: int, rate_per_s: float, *, max_wait_s: float | None = None
@@ -51,11 +51,13 @@ class TokenBucket:
         self.rate_per_s = _positive(rate_per_s, "rate_per_s")
         self.capacity = whole(capacity, "capacity", 1, 2**53)
         self.max_wait_s = max_wait_s
-        self._bucket = _core.TokenBucket(capacity, self.rate_per_s)
+        self._take = _core.TokenBucket(capacity, self.rate_per_s).try_acquire
 
     def try_acquire(self, n: int = 1) -> float:
         """0.0 when `n` permits were taken; else the seconds until they could be; none is taken."""
-        return self._bucket.try_acquire(whole(n, "n", 1, self.capacity))
+        if n.__class__ is int and 0 < n <= self.capacity:
+            return self._take(n)
+        return self._take(whole(n, "n", 1, self.capacity))
 
     def acquire(self, n: int = 1, *, sleep: Sleep = time.sleep) -> None:
         """Takes `n` permits, sleeping until they are there. LimitExceeded past `max_wait_s`."""

@@ -93,6 +93,7 @@ class ChatOptions(TypedDict, total=False):
     timeout_s: float | None  # all hops and attempts together
     connect_timeout_s: float | None
     read_timeout_s: float | None  # the longest silence; 0: only timeout_s
+    write_timeout_s: float | None  # the longest time in which no byte of the request is taken
     cache: float | Cache | bool | None  # a TTL in seconds, Cache(...), or False
     tenant: str | None
     account: str | None  # a name from [accounts.<provider>.<name>]
@@ -157,6 +158,7 @@ _SUBMIT: dict[str, tuple[str, Callable[[object], object]]] = {
     "timeout_s": ("timeout_s", _timeout("timeout_s", 0.001)),
     "connect_timeout_s": ("connect_timeout_s", _timeout("connect_timeout_s", 0.001)),
     "read_timeout_s": ("read_timeout_s", _timeout("read_timeout_s", 0)),
+    "write_timeout_s": ("write_timeout_s", _timeout("write_timeout_s", 0)),
     "cache": ("cache_ttl_s", _cache_ttl_s),
     "tenant": ("tenant", _name("tenant", 200)),
     "idempotency_key": ("idempotency_key", _name("idempotency_key", 500)),
@@ -207,8 +209,9 @@ class Plan:
             "connect_timeout_s": defaults.get("connect_timeout_s", 10.0),
             "tenant": defaults.get("tenant", "default"),
         }
-        if defaults.get("read_timeout_s"):
-            submit["read_timeout_s"] = defaults["read_timeout_s"]
+        for name in ("read_timeout_s", "write_timeout_s"):
+            if defaults.get(name):
+                submit[name] = defaults[name]
         if "chat" in config.cache:
             submit["cache_ttl_s"] = config.cache["chat"]["ttl_s"]
         return cls(submit, variants.setdefault((None, None), {}))

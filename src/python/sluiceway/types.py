@@ -423,6 +423,25 @@ class RawResult(CallResult):
         return {name.lower(): value for name, value in self._call.headers}
 
 
+class DownloadResult(RawResult):
+    """What `gw.raw.download` has written; the rest is of its last call."""
+
+    __slots__ = ("path", "resumes", "size")
+    path: str  # as it was given
+    size: int  # bytes
+    resumes: int  # how often the rest, or all of it, was asked for again
+
+    def __init__(self, call: Call, model: str, path: str, size: int, resumes: int) -> None:
+        super().__init__(call, model)
+        _set(self, "path", path)
+        _set(self, "size", size)
+        _set(self, "resumes", resumes)
+
+    def __reduce__(self) -> tuple[type[DownloadResult], tuple[object, ...]]:
+        fields = (record_of(self._call), self.model, self.path, self.size, self.resumes)
+        return type(self), fields
+
+
 class Estimate(Frozen):
     """What a call would cost, in USD. Nothing was sent.
 

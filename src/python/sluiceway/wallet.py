@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from sluiceway._hub import Hub
 
 TRIES_MAX = 5
-ENTRIES_MAX = 2**40
 _set = object.__setattr__
 
 
@@ -336,7 +335,7 @@ class Wallet:
         sources = {self._purse.name: "topped_up"}
         if self._month is not None:
             sources[self._month.name] = "monthly"
-        entries = self._hub.engine.ledger_entries(0.0, float("inf"), ENTRIES_MAX)
+        entries = self._hub.engine.ledger_movements(list(sources))
         return sorted(movements(entries, sources), key=lambda move: move.at_s)
 
     def _take(
@@ -396,10 +395,10 @@ class Wallet:
         raise self._too_little(asked)
 
     def _cost_of(self, call_id: str) -> int:
-        """What a booking costs now. Reads the entries; only for repeated keys."""
+        """What a booking costs now."""
         cost = 0
-        for entry in self._hub.engine.ledger_entries(0.0, float("inf"), ENTRIES_MAX):
-            if entry["call_id"] == call_id and entry["kind"] in ("settle", "correct", "refund"):
+        for entry in self._hub.engine.ledger_history(call_id):
+            if entry["kind"] in ("settle", "correct", "refund"):
                 sign = -1 if entry["kind"] == "refund" else 1
                 cost += sign * entry["amount_nanousd"]
         return cost

@@ -75,6 +75,7 @@ TEST(IdGenerator, IsSafeForThreads) {
   IdGenerator ids(random);
   std::vector<std::vector<Id>> made(4);
   std::vector<std::thread> threads;
+  threads.reserve(made.size());
   for (auto& mine : made) {
     threads.emplace_back([&ids, &mine] {
       for (int i = 0; i < 2000; ++i) mine.push_back(ids.next(1'000'000'000));

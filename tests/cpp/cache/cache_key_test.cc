@@ -73,6 +73,7 @@ TEST(CacheKey, NoTwoTuplesCollide) {
 TEST(CacheKey, ThreadsHashOnTheirOwn) {
   const CacheKey expected = cache_key({"t", "1", "p", "m", "o", std::string(5000, 'x')});
   std::vector<std::thread> threads;
+  threads.reserve(4);
   std::vector<int> wrong(4, 0);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {

@@ -241,6 +241,7 @@ TEST(ResponseCache, ThreadsSeeOnlyWhatWasPut) {
   ResponseCache cache(64 << 10, 4);
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (unsigned t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       std::mt19937 random(t);

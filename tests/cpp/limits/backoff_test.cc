@@ -55,7 +55,7 @@ TEST(FullJitter, IsUniform) {
     below_quarter += wait < kSecond / 4;
   }
   EXPECT_NEAR(static_cast<double>(sum) / kDraws / kSecond, 0.5, 0.01);
-  EXPECT_NEAR(below_quarter, kDraws / 4, 300);  // five standard deviations
+  EXPECT_NEAR(below_quarter, kDraws / 4.0, 300);  // five standard deviations
 }
 
 TEST(EqualJitter, CoversTheUpperHalf) {

@@ -181,6 +181,7 @@ TEST(CircuitBreaker, ALostProbeIsReplacedWhenItsLeaseEnds) {
 TEST(CircuitBreaker, AnOlderGenerationNeverMovesTheState) {
   CircuitBreaker breaker;
   std::vector<BreakerPermit> late;
+  late.reserve(20);
   for (int i = 0; i < 20; ++i) late.push_back(breaker.acquire(0));
   fail(breaker, 5, 0);
   for (int i = 0; i < 5; ++i) {
@@ -305,11 +306,12 @@ TEST(CircuitBreakerThreads, FiftyCallersOneProbe) {
   std::atomic<int> probes{0}, granted{0};
   std::barrier sync(kCallers);
   std::vector<std::thread> threads;
+  threads.reserve(kCallers);
   for (int i = 0; i < kCallers; ++i) {
     threads.emplace_back([&, i] {
       for (int round = 1; round <= kRounds; ++round) {
         sync.arrive_and_wait();
-        const std::int64_t now = round * 10 * kSecond;
+        const std::int64_t now = round * (10 * kSecond);
         const BreakerPermit permit = breaker.acquire(now, now + kSecond);
         if (permit.granted) ++granted;
         if (permit.probe) ++probes;

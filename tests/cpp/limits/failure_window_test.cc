@@ -25,7 +25,7 @@ TEST(FailureWindow, CountsWhatIsInTheWindow) {
 
 TEST(FailureWindow, SlotsAreUsedAgain) {
   FailureWindow window(60 * kSecond);
-  for (int minute = 0; minute < 100; ++minute) {
+  for (std::int64_t minute = 0; minute < 100; ++minute) {
     window.count(minute * 60 * kSecond, true);
     EXPECT_EQ(window.sum(minute * 60 * kSecond).calls, minute == 0 ? 1 : 2)
         << "60 s ago is still in";

@@ -23,7 +23,7 @@ __extension__ typedef __int128 Wide;
 
 struct Entry {
   std::int64_t at;
-  Amounts units;           // what counts: sent, plus debits, less credits
+  Amounts units;           // what counts: what was really used of the sent, plus debits
   bool admission = false;  // a window may end here (a debit after the fact is nobody's decision)
 };
 
@@ -164,7 +164,7 @@ class Schedule {
       }
       group_.sent(ticket.amounts, now_);
       log_.push_back({now_, ticket.amounts, true});
-      sent_.push_back(ticket);
+      sent_.push_back({ticket, now_, log_.size() - 1});
     }
   }
 
@@ -181,17 +181,22 @@ class Schedule {
     if (sent_.empty()) return;
     const auto pick =
         static_cast<std::size_t>(random_.uniform(static_cast<std::int64_t>(sent_.size()) - 1));
-    const Ticket ticket = sent_[pick];
+    const auto [ticket, sent_ns, entry] = sent_[pick];
     sent_.erase(sent_.begin() + static_cast<std::ptrdiff_t>(pick));
-    Amounts actual = ticket.amounts, delta{};
-    if (corrections_) {
+    Amounts actual = ticket.amounts, more{};
+    if (corrections_ && random_.uniform(4) == 0) {
+      actual = {};  // it turned out unsent
+    } else if (corrections_) {
       actual[1] = random_.uniform(2 * ticket.amounts[1]);
       actual[3] = random_.uniform(2 * ticket.amounts[3]);
-      delta[1] = actual[1] - ticket.amounts[1];
-      delta[3] = actual[3] - ticket.amounts[3];
     }
-    group_.settle(ticket.amounts, actual, now_);
-    log_.push_back({now_, delta, false});
+    group_.settle(ticket.amounts, actual, sent_ns, now_);
+    // What was never used was never sent; what was used beyond the estimate comes later.
+    for (std::size_t d = 0; d < kConcurrencyAt; ++d) {
+      log_[entry].units[d] = std::min(actual[d], ticket.amounts[d]);
+      more[d] = std::max<std::int64_t>(0, actual[d] - ticket.amounts[d]);
+    }
+    log_.push_back({now_, more, false});
   }
 
   void forget(std::uint64_t id) {
@@ -234,7 +239,12 @@ class Schedule {
   std::map<std::uint64_t, Ticket> queued_;
   std::map<std::pair<std::uint32_t, std::uint8_t>, std::vector<std::uint64_t>> lanes_;
   std::vector<Permit> held_;
-  std::vector<Ticket> sent_;
+  struct Sent {
+    Ticket ticket;
+    std::int64_t at_ns = 0;
+    std::size_t entry = 0;  // of the log
+  };
+  std::vector<Sent> sent_;
   std::vector<Entry> log_;
 };
 

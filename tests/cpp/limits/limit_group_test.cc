@@ -223,7 +223,7 @@ TEST(LimitGroup, ConcurrencyIsFreedWhenTheCallEnds) {
   group.sent(one, 0);
   group.sent(one, 0);
   EXPECT_EQ(pump(group, 60 * kSecond).granted, Ids{});
-  group.settle(one, one, 60 * kSecond);
+  group.settle(one, one, 0, 60 * kSecond);
   EXPECT_EQ(pump(group, 60 * kSecond).granted, Ids{3});
   group.give_back(one, 60 * kSecond);
   EXPECT_EQ(pump(group, 60 * kSecond).granted, Ids{4});
@@ -250,12 +250,31 @@ TEST(LimitGroup, SettlingCorrectsTheEstimate) {
   group.sent(estimated, 0);
   group.sent(estimated, 0);
   EXPECT_EQ(available(group, Dimension::kInputTokens, 0), 400);
-  group.settle(estimated, amounts(1, 50), 0);
+  group.settle(estimated, amounts(1, 50), 0, 0);
   EXPECT_EQ(available(group, Dimension::kInputTokens, 0), 650);
-  group.settle(estimated, amounts(1, 1300), 0);
+  group.settle(estimated, amounts(1, 1300), 0, 0);
   EXPECT_EQ(available(group, Dimension::kInputTokens, 0), -350);
   EXPECT_EQ(available(group, Dimension::kRequests, 0), 8);
   EXPECT_EQ(group.snapshot(0).in_flight, 0);
+}
+
+// Ten requests wait for connections that never stand. In the meantime their permits are refilled,
+// and ten others take them: so a window that begins now has had its ten.
+TEST(LimitGroup, AnUnsentPermitDoesNotReturnWhatTheRefillHasReplaced) {
+  LimitGroup group(small());
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(group.try_acquire(amounts(1), 0));
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(group.try_acquire(amounts(1), kSecond));
+  for (int i = 0; i < 10; ++i) group.settle(amounts(1), {}, 0, kSecond);
+  EXPECT_EQ(available(group, Dimension::kRequests, kSecond), 0);
+}
+
+// Without the ten, the bucket would have been full at 300 ms, and 3 were taken then.
+TEST(LimitGroup, AnUnsentPermitReturnsWhatWouldBeThereWithoutIt) {
+  LimitGroup group(small());
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(group.try_acquire(amounts(1), 0));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(group.try_acquire(amounts(1), 300 * kMs));
+  for (int i = 0; i < 10; ++i) group.settle(amounts(1), {}, 0, 300 * kMs);
+  EXPECT_EQ(available(group, Dimension::kRequests, 300 * kMs), 7);
 }
 
 TEST(LimitGroup, APermitCountsFromTheMomentOfSending) {

@@ -19,6 +19,7 @@ constexpr int kThreads = 8;
 template <typename Body>
 void run_threads(Body body) {
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) threads.emplace_back([&body, t] { body(t); });
   for (auto& thread : threads) thread.join();
 }
@@ -71,7 +72,7 @@ TEST(LimitGroupThreads, SubmitPumpSendCancelAndSettleTogether) {
     group.sent(four(3), now());
     ++sent;
     --in_flight;
-    group.settle(four(3), four(3), now());
+    group.settle(four(3), four(3), 0, now());
   };
   const auto pump = [&] {
     std::vector<std::uint64_t> granted, expired;

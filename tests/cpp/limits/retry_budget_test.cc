@@ -74,7 +74,8 @@ TEST(RetryBudget, HoldsInEveryWindow) {
     for (std::size_t end = 0; end < log.size(); ++end) {
       if (!log[end].retry) continue;
       std::int64_t first_attempts = 0, retries = 0;
-      for (std::size_t i = end + 1; i-- > 0 && log[i].at > log[end].at - 10 * kSecond;) {
+      for (std::size_t i = 0; i <= end; ++i) {
+        if (log[i].at <= log[end].at - 10 * kSecond) continue;
         (log[i].retry ? retries : first_attempts) += 1;
       }
       ASSERT_LE(retries, first_attempts / 5 + 3) << "the window that ends at " << log[end].at;
@@ -87,6 +88,7 @@ TEST(RetryBudgetThreads, NeverMoreThanItsSum) {
   for (int i = 0; i < 100; ++i) budget.on_first_attempt(kSecond);
   std::atomic<int> granted{0};
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 100; ++i) granted += budget.try_retry(kSecond);

@@ -100,7 +100,7 @@ TEST(TokenBucket, WithoutRefillTheWaitIsNever) {
   TokenBucket bucket({.capacity = 2, .rate_units = 0, .rate_period_ns = 1});
   EXPECT_TRUE(bucket.try_acquire(2, 0));
   EXPECT_EQ(bucket.wait_ns(1, 0), kNever);
-  bucket.credit(1, 0);
+  bucket.credit(1, 0, 0);
   EXPECT_TRUE(bucket.try_acquire(1, 0));
 }
 
@@ -130,16 +130,16 @@ TEST(TokenBucket, DebitGoesBelowZeroCreditStopsAtTheCapacity) {
   TokenBucket bucket = ten_a_second();
   bucket.debit(13, 0);
   EXPECT_EQ(bucket.available(0), -3);
-  bucket.credit(5, 0);
+  bucket.credit(5, 0, 0);
   EXPECT_EQ(bucket.available(0), 2);
-  bucket.credit(500, 0);
+  bucket.credit(500, 0, 0);
   EXPECT_EQ(bucket.available(0), 10);
 }
 
 TEST(TokenBucket, ACreditDoesNotMakeAFullBucketReadyForALargerRequest) {
   TokenBucket bucket = ten_a_second();
   ASSERT_TRUE(bucket.try_acquire(10, 0));
-  bucket.credit(50, 0);
+  bucket.credit(50, 0, 0);
   EXPECT_EQ(bucket.available(0), 10);
   EXPECT_EQ(bucket.wait_ns(15, 0), 500'000'000);
 }

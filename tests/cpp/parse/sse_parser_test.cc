@@ -72,7 +72,10 @@ std::string decode_base64(std::string_view text) {
     const std::size_t digit = kDigits.find(c);
     if (digit == std::string_view::npos) break;
     bits = (bits << 6) | static_cast<unsigned>(digit);
-    if ((count += 6) >= 8) out += static_cast<char>((bits >> (count -= 8)) & 255);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    out += static_cast<char>((bits >> count) & 255);
   }
   return out;
 }

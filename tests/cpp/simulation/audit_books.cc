@@ -69,10 +69,11 @@ struct Sum {
 
 struct Books {
   std::map<std::string, BookCall> calls;
-  std::map<std::string, Nanousd> granted;  // by scope without window
-  std::map<std::string, std::vector<std::pair<std::int64_t, Nanousd>>> grant_rows;  // with times
-  std::set<std::string> grants;                                                     // by id
-  std::map<std::string, Sum> sums;  // by scope with window
+  std::map<std::string, Nanousd> granted;   // by scope without window
+  std::map<std::string, Nanousd> replaced;  // what limits were raised by, otherwise than by grants
+  std::multimap<std::string, Nanousd> grant_amounts;  // of each, by scope
+  std::set<std::string> grants;                       // by id
+  std::map<std::string, Sum> sums;                    // by scope with window
   std::map<std::string, std::int64_t> windows;
   std::vector<Moment> rolling;
   std::size_t open = 0;
@@ -120,6 +121,10 @@ void World::read_books(store::Ledger& ledger, Books& books) {
       const std::string name = row.call_id.text();
       if (!known.insert({name, row.attempt, row.kind}).second) continue;
       ledger_time_ns_ = std::max(ledger_time_ns_, row.time_ns);
+      if (row.kind == store::EntryKind::kReplace && row.scopes.size() == 1) {
+        books.replaced[row.scopes.front()] += row.amount;
+        continue;
+      }
       if (row.kind != store::EntryKind::kGrant) {
         books.calls[name].add(row);
         continue;
@@ -129,7 +134,7 @@ void World::read_books(store::Ledger& ledger, Books& books) {
         problem("the books have a grant that nobody made: " + name);
       } else {
         books.granted[row.scopes.front()] += row.amount;
-        books.grant_rows[row.scopes.front()].emplace_back(row.time_ns, row.amount);
+        books.grant_amounts.emplace(row.scopes.front(), row.amount);
         books.grants.insert(name);
       }
     }
@@ -178,12 +183,13 @@ void World::judge_call(const BookCall& call, const std::string& name, bool final
   if (caller.ending.kind == ErrorKind::kBudgetExceeded) {
     say("was refused by a budget, and is in the books");
   }
-  // A lost answer of the disk may leave a hold behind; the next transaction voids it. A flight goes
-  // on without its payer.
+  // A lost answer of the disk may leave a hold behind, which goes with the next transaction or when
+  // the ledger has been idle for a second. A flight goes on without its payer.
   const Process& its = *processes_[static_cast<std::size_t>(caller.process)];
   const bool lives = its.up && its.incarnation == caller.incarnation;
-  if (lives && !caller.cached && caller.ending.kind != ErrorKind::kBudgetUnavailable &&
-      call.ends() + call.doubts == 0 && its.engine->ledger().stats().finish_depth == 0) {
+  const bool may_wait = caller.ending.kind == ErrorKind::kBudgetUnavailable && !idle_;
+  if (lives && !caller.cached && !may_wait && call.ends() + call.doubts == 0 &&
+      its.engine->ledger().stats().finish_depth == 0) {
     say("was told its end, and is open in the books");
   }
 }
@@ -216,7 +222,9 @@ void World::add_to_sums(const BookCall& call, const std::string& name, Nanousd b
     if (scope == "rolling:r") books.rolling.push_back({call.time_ns, bill - call.refunded, excess});
     const std::int64_t window = window_of(scope, call.time_ns, tokyo);
     if (books.windows.emplace(scope, window).first->second != window) {
-      problem("call " + name + " is counted in " + scope + ", and was reserved in another window");
+      std::string what = "call " + name;
+      what += " is counted in " + scope + ", and was reserved in another window";
+      problem(what);
     }
   }
 }
@@ -277,6 +285,11 @@ void World::check_scopes(const Books& books, const std::vector<store::ScopeInfo>
     sum.in_doubt += row.balance.in_doubt;
     limits[row.name] = row.balance.limit;
   }
+  std::map<std::string, std::pair<Nanousd, Nanousd>> grants;  // all lowered, all raised
+  for (const auto& [scope, amount] : books.grant_amounts) {
+    auto& [lowered, raised] = grants[scope];
+    (amount < 0 ? lowered : raised) += amount;
+  }
   const auto granted = [&](const store::ScopeConfig& config) {
     const auto found =
         books.granted.find(config.kind + (config.key.empty() ? "" : ":" + config.key));
@@ -290,9 +303,8 @@ void World::check_scopes(const Books& books, const std::vector<store::ScopeInfo>
               usd(sum.in_doubt) + ", its entries say " + usd(want.settled) + "+" + usd(want.held) +
               "+" + usd(want.in_doubt));
     }
-    // What was granted at most: a window that is over was judged by the limit of its time, which a
-    // later grant below zero does not change.
-    Nanousd above = 0;
+    // The limit is what was planned, replaced and granted; of a window that is over, what it was
+    // then, which lies between the extremes.
     bool known = false;
     for (std::size_t i = 0; i < plan_.scopes.size(); ++i) {
       const store::ScopeConfig& config = plan_.scopes[i];
@@ -300,26 +312,24 @@ void World::check_scopes(const Books& books, const std::vector<store::ScopeInfo>
       const bool window = config.period != Period::kNone && scope.starts_with(name) &&
                           (scope[name.size()] == ':' || scope[name.size()] == '@');
       if (scope != name && !window) continue;
-      if (window) {
-        auto grants = books.grant_rows.contains(name)
-                          ? books.grant_rows.at(name)
-                          : std::vector<std::pair<std::int64_t, Nanousd>>{};
-        std::sort(grants.begin(), grants.end());
-        Nanousd sum_then = 0;
-        Nanousd most = 0;
-        for (const auto& [time_ns, amount] : grants) most = std::max(most, sum_then += amount);
-        above = std::max<Nanousd>(above, most - sum_then);
+      const auto replaced = books.replaced.find(name);
+      const Nanousd configured =
+          *config.limit + (replaced == books.replaced.end() ? 0 : replaced->second);
+      if (configured != limits_[i] && configured != maybe_limits_[i]) {
+        problem("scope " + name + " has entries of a limit that nobody set");
       }
-      known = known || limits[scope] == limits_[i] + granted(config) ||
-              limits[scope] == maybe_limits_[i] + granted(config);
+      const Nanousd lowest = *config.limit + (grants.contains(name) ? grants.at(name).first : 0);
+      const Nanousd highest = configured + (grants.contains(name) ? grants.at(name).second : 0);
+      known = known || limits[scope] == configured + granted(config) ||
+              (window && limits[scope] >= lowest && limits[scope] <= highest);
     }
     if (!known) problem("scope " + scope + " has a limit that its grants do not explain");
     if (scope == "rolling:r") continue;
-    if (want.counted() > limits[scope] + above + want.excess) {
+    if (want.counted() > limits[scope] + want.excess) {
       problem("scope " + scope + " counts " + usd(want.counted()) + ", its limit is " +
               usd(limits[scope]) + ", overruns explain " + usd(want.excess));
     }
-    if (want.bill > limits[scope] + above + want.excess) {
+    if (want.bill > limits[scope] + want.excess) {
       problem("the provider's bill of " + scope + " is " + usd(want.bill) + ", its limit " +
               usd(limits[scope]) + ", overruns explain " + usd(want.excess));
     }

@@ -114,7 +114,7 @@ Order World::begun(int index, const std::string& attempt) {
   }
   ++caller.attempts_open;
   ++caller.attempts;
-  process.permits.emplace_back(clock_.elapsed_ns(), 1);
+  process.permits.emplace_back(clock_.elapsed_ns(), attempt);
   mix(found->second);
   mix(static_cast<std::uint64_t>(clock_.true_ns()));
   limits::CircuitBreaker& breaker = *process.route->breaker;

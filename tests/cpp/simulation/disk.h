@@ -26,7 +26,7 @@
 
 #include "base/random.h"
 
-struct flock;
+struct flock;  // NOLINT(readability-identifier-naming): the C library's
 
 namespace sluiceway::simulation {
 

@@ -112,6 +112,7 @@ void register_vfs() {
 
 // Stands before the C library's for the whole program. Locks go to the simulated disk, all else to
 // the kernel.
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): its names are reserved ones
 extern "C" int fcntl(int fd, int command, ...) {
   va_list arguments;
   va_start(arguments, command);

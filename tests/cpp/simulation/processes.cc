@@ -13,6 +13,8 @@ constexpr int kTurnsAtOnceMax = 2'000;
 
 // What dead processes leave behind: nothing of it may run again, destructors included.
 struct Remains {
+  // The engine points to these, so they are declared before it.
+  std::unique_ptr<SeededRandom> random, breaker_random;
   std::shared_ptr<engine::Engine> engine;
   std::shared_ptr<engine::Route> route;
   std::vector<std::shared_ptr<store::Scope>> scopes;
@@ -100,10 +102,11 @@ void World::start_engine(Process& process) {
   auto wire = std::make_unique<SimWire>(
       clock_, agenda_, provider_,
       SimWire::Hooks{[this, index](const std::string& attempt) { return begun(index, attempt); },
-                     [this, index, same] {
+                     [this, index, same](const std::string& attempt) {
                        if (!same()) return;
                        Process& now = *processes_[static_cast<std::size_t>(index)];
-                       now.permits.emplace_back(clock_.elapsed_ns(), -1);
+                       std::erase_if(now.permits,
+                                     [&](const auto& permit) { return permit.second == attempt; });
                      },
                      [this, index, same](const std::string& attempt) {
                        if (same()) ended(index, attempt);
@@ -184,10 +187,9 @@ void World::kill(Process& process, const std::string& why) {
   for (const std::size_t index : process.callers) callers_[index].lost = true;
   process.callers.clear();
   if (why != "the run is over") ++result_.crashes;
-  graveyard().push_back(
-      {std::move(process.engine), std::move(process.route), std::move(process.scopes)});
-  (void)process.random.release();  // the engine in the graveyard points to them
-  (void)process.breaker_random.release();
+  graveyard().push_back({std::move(process.random), std::move(process.breaker_random),
+                         std::move(process.engine), std::move(process.route),
+                         std::move(process.scopes)});
   process.engine = nullptr;
   process.scopes.clear();
   process.wire = nullptr;

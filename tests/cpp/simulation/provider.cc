@@ -75,6 +75,28 @@ Fate Provider::good(const Order& order, std::int64_t latency_ns) {
   return fate;
 }
 
+// The kinds of trouble that are a plain refusal, executed and billed by nobody. False: another.
+bool Provider::refuse(Fate& fate, std::int64_t kind, std::int64_t latency_ns) {
+  switch (kind) {
+    case 1:
+      answer(fate, latency_ns, 429, R"({"error":{"type":"rate_limit","message":"slow down"}})",
+             {{"retry-after", std::to_string(random_.uniform(5))}});
+      return true;
+    case 2:
+      answer(fate, latency_ns, 503, R"({"error":{"type":"overloaded","message":"later"}})");
+      return true;
+    case 3:
+      answer(fate, latency_ns, 400, R"({"error":{"type":"invalid","message":"no"}})");
+      return true;
+    case 11:
+      answer(fate, latency_ns, one_in(2) ? 401 : 429,
+             R"({"error":{"type":"auth","code":"insufficient_quota","message":"pay"}})");
+      return true;
+    default:
+      return false;
+  }
+}
+
 Fate Provider::bad(const Order& order, std::int64_t latency_ns) {
   Fate fate;
   fate.sent_after_ns = latency_ns / 4;
@@ -87,20 +109,11 @@ Fate Provider::bad(const Order& order, std::int64_t latency_ns) {
   };
   const std::int64_t kind = random_.uniform(13);
   fate.name = "bad " + std::to_string(kind);
+  if (refuse(fate, kind, latency_ns)) return fate;
   switch (kind) {
     case 0:  // never reached
       fate.sent_after_ns = -1;
       ends(http::TransferError::kConnect);
-      break;
-    case 1:
-      answer(fate, latency_ns, 429, R"({"error":{"type":"rate_limit","message":"slow down"}})",
-             {{"retry-after", std::to_string(random_.uniform(5))}});
-      break;
-    case 2:
-      answer(fate, latency_ns, 503, R"({"error":{"type":"overloaded","message":"later"}})");
-      break;
-    case 3:
-      answer(fate, latency_ns, 400, R"({"error":{"type":"invalid","message":"no"}})");
       break;
     case 4:  // the connection breaks before it was executed
       ends(http::TransferError::kSendOrReceive);
@@ -131,10 +144,6 @@ Fate Provider::bad(const Order& order, std::int64_t latency_ns) {
     case 10:  // hangs, and is executed or not, perhaps long after the client has gone
       if (one_in(2)) executes();
       if (one_in(2)) fate.executed_after_ns *= 40;
-      break;
-    case 11:
-      answer(fate, latency_ns, one_in(2) ? 401 : 429,
-             R"({"error":{"type":"auth","code":"insufficient_quota","message":"pay"}})");
       break;
     case 12:
       if (order.stream) {

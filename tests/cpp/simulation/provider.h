@@ -80,6 +80,7 @@ class Provider {
  private:
   Fate good(const Order& order, std::int64_t latency_ns);
   Fate bad(const Order& order, std::int64_t latency_ns);
+  bool refuse(Fate& fate, std::int64_t kind, std::int64_t latency_ns);
   Nanousd draw_bill(const Order& order);
   std::string usage_of(Nanousd bill);
   void answer(Fate& fate, std::int64_t at_ns, int status, std::string body,

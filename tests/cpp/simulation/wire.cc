@@ -82,7 +82,7 @@ void SimWire::give_up(Transfer& transfer) {
   transfer.sink = nullptr;
   if (transfer.sent || transfer.given_up) return;
   transfer.given_up = true;
-  hooks_.unsent();
+  hooks_.unsent(transfer.attempt);
   if (transfer.fate.executed_after_ns < 0) return;
   --provider_.of_call(transfer.attempt.substr(0, transfer.attempt.rfind('/'))).pending;
 }

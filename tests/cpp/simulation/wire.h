@@ -25,9 +25,9 @@ class SimWire final : public http::Transport {
   // `call id/number`, gives its order back, and may throw (a crash of the process).
   struct Hooks {
     std::function<Order(const std::string& attempt)> begun;
-    std::function<void()> unsent;  // an attempt ended of which no byte had left
-    std::function<void(const std::string& attempt)> ended;  // the client has heard the end
-    std::function<void()> poke;                             // give this process a turn
+    std::function<void(const std::string& attempt)> unsent;  // it ended, and no byte had left
+    std::function<void(const std::string& attempt)> ended;   // the client has heard the end
+    std::function<void()> poke;                              // give this process a turn
   };
   SimWire(SimClock& clock, Agenda& agenda, Provider& provider, Hooks hooks)
       : clock_(clock), agenda_(agenda), provider_(provider), hooks_(std::move(hooks)) {}

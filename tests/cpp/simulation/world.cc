@@ -182,6 +182,7 @@ void World::loop(std::int64_t until_true_ns, bool to_rest) {
 void World::step() {
   ++result_.steps;
   std::vector<Process*> order;
+  order.reserve(processes_.size());
   for (auto& process : processes_) order.push_back(process.get());
   for (std::size_t i = order.size(); i > 1; --i) {
     std::swap(order[i - 1],

@@ -114,8 +114,8 @@ struct Process {
   std::string crash_label;  // and at which passage of it
   int crash_passage = 0;
   std::int64_t pumped_ns = 0;  // monotonic, of its last turn
-  // By elapsed time: +1 an attempt left, -1 it came back unsent, which returns its permit.
-  std::vector<std::pair<std::int64_t, int>> permits;
+  // Attempts by elapsed time, but for those that came back unsent.
+  std::vector<std::pair<std::int64_t, std::string>> permits;
   int probes_open = 0;                                    // attempts that can only be probes
   int number() const { return incarnation * 8 + index; }  // as the disk knows it
 };
@@ -149,8 +149,8 @@ class World {
   void arrive();
   void submit(Process& process, std::size_t index);
   void collect(Process& process);
-  Order begun(int process, const std::string& attempt);
-  void ended(int process, const std::string& attempt);
+  Order begun(int index, const std::string& attempt);
+  void ended(int index, const std::string& attempt);
 
   // trouble.cc
   void plan_trouble();
@@ -226,6 +226,7 @@ class World {
   std::string folder_;
   std::vector<std::shared_ptr<const store::CallLabels>> labels_;
   bool healed_ = false, planted_ = false;
+  bool idle_ = false;   // for seconds, on a disk that is well
   bool aimed_ = false;  // a crash of this run was aimed at a label
   int running_ = -1;    // the process whose turn it is
 };

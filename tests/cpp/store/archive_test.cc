@@ -117,8 +117,14 @@ TEST_F(ArchiveTest, ClosedMonthsMoveAndTheBooksStay) {
   expect_books_right();
   expect_archive_right(8);
   EXPECT_EQ(ledger_->balance(*video_)->settled, 10 + 20 + 25 + 40 + 60);
-  // What belongs to an archived call is not here any more.
-  EXPECT_EQ(ledger_->refund(make_id(1), 1, "x").status().code(), absl::StatusCode::kNotFound);
+  // An archived call is not changed any more, and the answer says where it is and what it cost.
+  const Status archived_call = ledger_->refund(make_id(1), 1, "x").status();
+  EXPECT_EQ(archived_call.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(to_std(archived_call.message()).find("is in the archive " + archive_path() + " at 10,"),
+            std::string_view::npos)
+      << archived_call;
+  EXPECT_EQ(ledger_->resolve(make_id(1), 1, "x").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ledger_->refund(make_id(77), 1, "x").status().code(), absl::StatusCode::kNotFound);
   // The open call ends; its month follows into the same file.
   ledger_->finish({.call_id = make_id(5), .kind = EntryKind::kSettle, .amount = 50});
   ledger_->pump();

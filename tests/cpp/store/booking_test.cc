@@ -21,7 +21,7 @@ class BookingTest : public ::testing::TestWithParam<bool> {
     ASSERT_TRUE(ledger.ok()) << ledger.status();
     ledger_ = *ledger;
   }
-  std::shared_ptr<Scope> scope(ScopeConfig config) {
+  std::shared_ptr<Scope> scope(const ScopeConfig& config) {
     auto opened = ledger_->open_scope(config);
     EXPECT_TRUE(opened.ok()) << opened.status();
     return *opened;
@@ -87,6 +87,54 @@ TEST_P(BookingTest, CountsBesideCallsInTheirWindows) {
   EXPECT_TRUE(book(5, 100, {day, hour})->admitted);
   expect_balance(*day, 100, 0, 0);
   EXPECT_EQ(book(6, 0, {})->balance.settled, 0);  // no scope: counted by its labels only
+}
+
+// 100 for the 22nd; raised to 300 on the 23rd, lowered to 200 by a grant; on the 24th 250, then
+// none. What a day was closed with is what it is shown against, and each change is an entry.
+TEST_P(BookingTest, AWindowThatIsOverKeepsTheLimitOfItsTime) {
+  ScopeConfig config{.kind = "day", .limit = 100, .period = Period::kDay};
+  auto day = scope(config);
+  const auto limits = [&] {
+    std::vector<Nanousd> out;
+    const auto rows = ledger_->scopes();
+    for (const ScopeInfo& row : *rows) out.push_back(row.balance.limit);
+    return out;
+  };
+  using Limits = std::vector<Nanousd>;
+  ASSERT_TRUE(book(1, 50, {day})->admitted);
+  clock_.advance(86'400 * kSecond);
+  ASSERT_TRUE(book(2, 10, {day})->admitted);
+  config.replace = true;
+  config.limit = 300;
+  day = scope(config);
+  EXPECT_EQ(limits(), (Limits{100, 300}));
+  scope(config);  // the same again is no change
+  ASSERT_EQ(*ledger_->grant(make_id(90), *day, -100, "less"), 200);
+  EXPECT_EQ(limits(), (Limits{100, 200}));
+  clock_.advance(86'400 * kSecond);
+  ASSERT_TRUE(book(3, 200, {day})->admitted);
+  EXPECT_EQ(limits(), (Limits{100, 200, 200}));
+  ASSERT_EQ(*ledger_->grant(make_id(91), *day, 50, "more"), 250);
+  EXPECT_EQ(limits(), (Limits{100, 200, 250}));
+  config.limit.reset();
+  scope(config);
+  EXPECT_EQ(limits(), (Limits{100, 200, kNanousdMax}));
+  std::vector<Entry> replaced;
+  ASSERT_TRUE(ledger_
+                  ->read_entries({},
+                                 [&](std::span<const Entry> rows) {
+                                   for (const Entry& row : rows) {
+                                     if (row.kind == EntryKind::kReplace) replaced.push_back(row);
+                                   }
+                                   return true;
+                                 })
+                  .ok());
+  ASSERT_EQ(replaced.size(), 2u);
+  EXPECT_EQ(replaced[0].amount, 200);
+  EXPECT_EQ(replaced[0].evidence, "the configured limit was 100 and is 300");
+  EXPECT_EQ(replaced[0].scopes, std::vector<std::string>{"day"});
+  EXPECT_EQ(replaced[1].amount, kNanousdMax - 300);
+  EXPECT_EQ(replaced[1].time_ns, kSunday + 2 * 86'400 * kSecond);
 }
 
 TEST_P(BookingTest, AnIdIsBookedOnce) {
@@ -195,8 +243,25 @@ TEST_P(BookingTest, AJobEndsWithItsHoldInOneCommit) {
   EXPECT_EQ((*ledger_->find_job(make_id(1)))->created_ns, kSunday);
   ledger_->pump();
   const std::uint64_t commits = ledger_->stats().commits;
-  ASSERT_TRUE(ledger_->update_job({.call_id = make_id(1), .state = "done", .settle = 750}).ok());
+  ASSERT_TRUE(ledger_
+                  ->update_job({.call_id = make_id(1),
+                                .state = "done",
+                                .settle = 750,
+                                .price_version = "openai/gpt-x@7"})
+                  .ok());
   ledger_->pump();
+  std::string priced_by;
+  ASSERT_TRUE(ledger_
+                  ->read_entries({},
+                                 [&](std::span<const Entry> rows) {
+                                   for (const Entry& row : rows) {
+                                     if (row.kind == EntryKind::kSettle)
+                                       priced_by = row.price_version;
+                                   }
+                                   return true;
+                                 })
+                  .ok());
+  EXPECT_EQ(priced_by, "openai/gpt-x@7");
   EXPECT_EQ(ledger_->stats().commits, commits + 1);
   expect_balance(*video, 750, 0, 0);
   EXPECT_EQ((*ledger_->find_job("job-1"))->state, "done");

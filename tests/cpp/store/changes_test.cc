@@ -22,7 +22,7 @@ class BooksTest : public ::testing::TestWithParam<bool> {
     ASSERT_TRUE(ledger.ok()) << ledger.status();
     ledger_ = *ledger;
   }
-  std::shared_ptr<Scope> scope(ScopeConfig config) {
+  std::shared_ptr<Scope> scope(const ScopeConfig& config) {
     auto opened = ledger_->open_scope(config);
     EXPECT_TRUE(opened.ok()) << opened.status();
     return *opened;

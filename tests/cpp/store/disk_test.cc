@@ -76,6 +76,33 @@ TEST_P(DiskTest, RefusesAndLosesNothing) {
   ledger->close();
 }
 
+// A sync that fails after the write: the answer is an error, and the reservation is in the file all
+// the same. Nothing was sent for it, so its money comes back, also where no other call ever comes.
+TEST(DiskLostAnswer, AnIdleLedgerGivesBackWhatWasAnsweredAsFailed) {
+  FailingDisk disk;
+  ScratchDirectory directory;
+  ManualClock clock(1'000 * kSecond, kSunday);
+  KeepingSink sink;
+  auto ledger = *open_ledger(
+      {.path = directory.file(), .admit = &plain_admit, .clock = &clock, .threaded = false}, &sink);
+  auto scope = *ledger->open_scope({.kind = "day", .limit = 1'000});
+  ledger->pump();
+  disk.fail(SQLITE_IOERR_FSYNC, 0);
+  ledger->reserve({.token = 1, .call_id = make_id(1), .amount = 100, .scopes = {scope}});
+  ledger->pump();
+  ASSERT_EQ(sink.wait(1).kind, Verdict::kUnavailable);
+  ASSERT_EQ(ledger->balance(*scope)->held, 100) << "it is in the file after all";
+  clock.advance(2 * kSecond);
+  ledger->pump();  // still refuses: tried, and to be tried again
+  disk.heal();
+  clock.advance(2 * kSecond);
+  ledger->pump();
+  EXPECT_EQ(ledger->balance(*scope)->held, 0);
+  EXPECT_EQ(ledger->holds()->size(), 0U);
+  EXPECT_EQ(ledger->verify()->problems, std::vector<std::string>{});
+  ledger->close();
+}
+
 TEST(DiskFull, ACloseThatCannotWriteLeavesTheRestToTheNextStart) {
   FailingDisk disk;
   ScratchDirectory directory;

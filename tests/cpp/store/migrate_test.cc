@@ -1,5 +1,5 @@
-// A ledger file of schema version 1, made by its literal SQL, becomes version 2: whole or not at
-// all, and not while an engine of that version lives.
+// Ledger files of schema versions 1 and 2, made by their literal SQL, become version 3: whole or
+// not at all, and not while an engine of that version lives.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -131,6 +131,55 @@ PRAGMA application_id = 0x736c7579;
 PRAGMA user_version = 1;
 )sql";
 
+// What version 2 made of that, word for word but for its log of commits, which is empty.
+constexpr char kToVersion2[] = R"sql(
+ALTER TABLE limits ADD COLUMN granted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE segments ADD COLUMN archived_entries INTEGER;
+ALTER TABLE archived ADD COLUMN overrun INTEGER NOT NULL DEFAULT 0;
+DROP TABLE jobs;
+INSERT INTO balances(scope_id, slot, window)
+  SELECT scope_id, -2, '' FROM limits WHERE rolling_ns > 0;
+CREATE TABLE identity(ledger_id BLOB NOT NULL);
+INSERT INTO identity VALUES (randomblob(16));
+CREATE TABLE archived_grants(
+  scope_id INTEGER PRIMARY KEY,
+  granted INTEGER NOT NULL);
+CREATE TABLE commits(
+  seq INTEGER PRIMARY KEY,
+  time_ns INTEGER NOT NULL,
+  refs BLOB NOT NULL);
+CREATE TABLE quarantine(
+  call_id BLOB PRIMARY KEY,
+  reason TEXT NOT NULL,
+  time_ns INTEGER NOT NULL,
+  amount INTEGER NOT NULL,
+  in_doubt INTEGER NOT NULL,
+  owner INTEGER NOT NULL,
+  since_ns INTEGER NOT NULL,
+  labels INTEGER NOT NULL,
+  segment INTEGER NOT NULL,
+  balances BLOB) WITHOUT ROWID;
+CREATE TABLE jobs(
+  call_id BLOB PRIMARY KEY,
+  provider TEXT NOT NULL,
+  account TEXT NOT NULL,
+  tenant TEXT NOT NULL,
+  key_id TEXT NOT NULL,
+  provider_job_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  updated_ns INTEGER NOT NULL,
+  request TEXT NOT NULL,
+  result TEXT NOT NULL,
+  UNIQUE (provider_job_id, provider, account)) WITHOUT ROWID;
+CREATE INDEX jobs_by_state ON jobs(state);
+UPDATE limits SET granted = 7 WHERE scope_id = 1;
+INSERT INTO entries_202611(call_id, attempt, kind, time_ns, amount, labels, price, flags,
+  latency_ns, balances) VALUES
+  (x'00000000000010090000000000000001', 0, 7, 1795327201000000000, 7, 1, 0, 0, 0, x'01');
+PRAGMA user_version = 2;
+)sql";
+
 void run_sql(const std::string& path, const char* sql) {
   sqlite3* db = nullptr;
   ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
@@ -209,7 +258,7 @@ class MigrateTest : public ::testing::Test {
 
 TEST_F(MigrateTest, KeepsEverything) {
   expect_migrated();
-  EXPECT_EQ(version_of(directory_.file()), 2);
+  EXPECT_EQ(version_of(directory_.file()), 3);
 }
 
 TEST_F(MigrateTest, IsRefusedWhileAnOlderEngineLives) {
@@ -256,7 +305,7 @@ TEST_F(MigrateTest, ACrashInTheMiddleLeavesOneOrTheOther) {
     int status = 0;
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
     ASSERT_TRUE(WIFSIGNALED(status)) << label << " was not passed";
-    EXPECT_EQ(version_of(directory_.file()), label == "migrate.after_commit" ? 2 : 1);
+    EXPECT_EQ(version_of(directory_.file()), label == "migrate.after_commit" ? 3 : 1);
   }
   expect_migrated();
 }
@@ -275,7 +324,7 @@ TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
       }
       ++failures;
       EXPECT_EQ(opened.status().code(), absl::StatusCode::kResourceExhausted) << opened.status();
-      if (version_of(directory_.file()) == 2) break;  // the owner's row did not fit any more
+      if (version_of(directory_.file()) == 3) break;  // the owner's row did not fit any more
     }
   }
   EXPECT_GT(failures, 3);
@@ -283,22 +332,42 @@ TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
 }
 
 TEST_F(MigrateTest, ANewerFileIsRefused) {
-  run_sql(directory_.file(), "PRAGMA user_version = 3");
+  run_sql(directory_.file(), "PRAGMA user_version = 4");
   EXPECT_EQ(open().status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(MigrateTest, AFileMigratedUnderARunningEngineIsLeftAlone) {
   auto ledger = *open();
   auto video = *ledger->open_scope({.kind = "video", .key = "42", .limit = 1'000});
-  run_sql(directory_.file(), "PRAGMA user_version = 3");
+  run_sql(directory_.file(), "PRAGMA user_version = 4");
   ledger->reserve({.token = 3, .call_id = make_id(3), .amount = 1, .scopes = {video}});
   ledger->pump();
   EXPECT_EQ(sink_.wait(3).kind, Verdict::kUnavailable);
-  run_sql(directory_.file(), "PRAGMA user_version = 2");
+  run_sql(directory_.file(), "PRAGMA user_version = 3");
   ledger->reserve({.token = 4, .call_id = make_id(4), .amount = 1, .scopes = {video}});
   ledger->pump();
   EXPECT_EQ(sink_.wait(4).kind, Verdict::kAdmitted);
   ledger->close();
+}
+
+// All that version 2 had is there, and a limit that changes now is remembered.
+TEST_F(MigrateTest, AFileOfVersion2IsMigrated) {
+  run_sql(directory_.file(), kToVersion2);
+  auto opened = open();
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Ledger& ledger = **opened;
+  EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
+  auto video = *ledger.open_scope({.kind = "video", .key = "42", .limit = 1'000});
+  EXPECT_EQ(ledger.balance(*video)->limit, 1'007);
+  video = *ledger.open_scope({.kind = "video", .key = "42", .limit = 900, .replace = true});
+  EXPECT_EQ(ledger.balance(*video)->limit, 907);
+  auto changes = ledger.changes(0, 10);
+  ASSERT_EQ(changes->entries.size(), 1u);
+  EXPECT_EQ(changes->entries[0].kind, EntryKind::kReplace);
+  EXPECT_EQ(changes->entries[0].amount, -100);
+  EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
+  ledger.close();
+  EXPECT_EQ(version_of(directory_.file()), 3);
 }
 
 }  // namespace

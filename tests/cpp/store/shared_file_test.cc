@@ -66,6 +66,7 @@ TEST(SharedFile, ManyThreadsAreAnsweredOnceEach) {
   ASSERT_TRUE(ledger.ok());
   auto scope = (*ledger)->open_scope({.kind = "video", .key = "1", .limit = 1'000});
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (std::uint64_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (std::uint64_t n = 0; n < 500; ++n) {

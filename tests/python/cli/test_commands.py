@@ -20,6 +20,18 @@ def test_the_version(command: Command) -> None:
     assert command("--version") == (0, f"sluiceway {sluiceway.__version__}\n", "")
 
 
+def test_as_a_module() -> None:
+    """Where the script is not on the path."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "sluiceway", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert shown.stdout == f"sluiceway {sluiceway.__version__}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

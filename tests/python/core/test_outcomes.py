@@ -41,6 +41,8 @@ UNREACHED = {
     "cancelled_sent": "needs somebody who cancels: test_cancelled_in_flight",
     "deadline_unsent": "needs a queue: test_nothing_unsent_is_billed",
     "cancelled_unsent": "needs a queue: test_nothing_unsent_is_billed",
+    "body_changed": "needs a file: tests/python/http/test_uploads.py",
+    "body_unsent": "needs a file: tests/cpp/engine/silence_test.cc",
 }
 
 

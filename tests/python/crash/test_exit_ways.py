@@ -6,7 +6,6 @@ exit status and what is said on stderr are the user's own; the books hold what w
 
 from __future__ import annotations
 
-import sys
 import time
 
 import pytest
@@ -126,12 +125,6 @@ atexit.register(late)
     assert sim.executions()["total"] == 1
 
 
-@pytest.mark.xfail(
-    sys.version_info < (3, 14),
-    strict=False,
-    reason="CPython before 3.14 ends daemon threads by unwinding their stacks: now and then that"
-    " meets a C++ frame which nothing may unwind, and the process aborts after its last statement",
-)
 def test_a_loop_of_a_daemon_thread(scripts: Scripts) -> None:
     """It is left behind in the middle of its waits; nothing is resumed in it any more."""
     script = """

@@ -73,6 +73,8 @@ def test_a_batch_costs_what_the_provider_charges(gw: Gateway, sim: Simulator) ->
     assert int(job.cost.scaleb(9)) == billed(sim)
     assert gw.ledger.verify()["ok"]
     assert gw.ledger.holds() == []
+    (settled,) = (e for e in gw.ledger.entries() if e["kind"] == "settle")
+    assert settled["price_version"].startswith(f"{MODEL}@")
 
 
 def test_it_goes_on_after_a_restart(

@@ -26,18 +26,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def reach() -> Iterator[MakeGateway]:
-    """Makes gateways to a server; keywords are settings of the account."""
+def reach_url() -> Iterator[MakeGateway]:
+    """Makes gateways to a base URL; keywords are settings of the account."""
     made: list[Gateway] = []
 
-    def make(server: FaultServer, **account: object) -> Gateway:
-        settings = {"base_url": server.base_url("openai"), **account}
-        if server.ca_file and "ca_file" not in account:
-            settings["ca_file"] = server.ca_file
+    def make(base_url: str, **account: object) -> Gateway:
         gateway = Gateway(
             {
                 "ledger": {"path": ":memory:", "durability": "memory"},
-                "accounts": {"openai": {"default": settings}},
+                "accounts": {"openai": {"default": {"base_url": base_url, **account}}},
                 "retries": {"openai": _RETRY},
                 "breakers": {"openai": {"enabled": False}},
             }
@@ -48,3 +45,16 @@ def reach() -> Iterator[MakeGateway]:
     yield make
     for gateway in made:
         gateway.close()
+
+
+@pytest.fixture
+def reach(reach_url: MakeGateway) -> MakeGateway:
+    """Makes gateways to a fault server; keywords are settings of the account."""
+
+    def make(server: FaultServer, **account: object) -> Gateway:
+        if server.ca_file and "ca_file" not in account:
+            account["ca_file"] = server.ca_file
+        account.setdefault("base_url", server.base_url("openai"))
+        return reach_url(account.pop("base_url"), **account)
+
+    return make

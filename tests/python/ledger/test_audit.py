@@ -6,6 +6,7 @@ export of a real one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sluiceway import Gateway
+from sluiceway import BudgetConflict, Gateway, InvalidType, SluicewayError
 from sluiceway.ledger import audit
 from tests.python.ledger.conftest import COST, Books, Export
 
@@ -223,6 +224,11 @@ def test_archived_months(books: Books, tmp_path: Path) -> None:
         assert (done["segments"], done["entries"]) == (["2026-01"], 2)
         assert gateway.ledger.verify()["ok"]
         assert gateway.ledger.report([]) == []
+        (row,) = gateway.ledger.report([], archives=[archive])
+        assert (row.calls, row.cost) == (1, COST)
+        assert asyncio.run(gateway.aio.ledger.report([], archives=[archive])) == [row]
+        with pytest.raises(InvalidType, match="list of files"):
+            gateway.ledger.report([], archives=str(archive))
         path = tmp_path / "books.jsonl"
         assert gateway.ledger.export(path) == 0
         (found,), _ = audit.audit(path.read_text().splitlines(), ROWS)
@@ -230,6 +236,46 @@ def test_archived_months(books: Books, tmp_path: Path) -> None:
         assert "archived" in found.text
         assert gateway.ledger.export(path, archives=[str(archive)]) == 2
         assert audit.audit(path.read_text().splitlines(), ROWS) == ([], 2)
+
+
+def test_a_call_that_was_archived_cannot_be_changed_and_says_what_to_do(
+    books: Books, tmp_path: Path
+) -> None:
+    call_id = books.settled()["call_id"]
+    books.gateway.close()
+    with sqlite3.connect(books.path) as db:
+        (month,) = db.execute("SELECT segment FROM segments").fetchone()
+        db.execute(f"ALTER TABLE entries_{month} RENAME TO entries_202601")
+        db.execute("UPDATE segments SET segment = 202601")
+    db.close()
+    archive = tmp_path / "older.db"
+    with Gateway({"ledger": {"path": str(books.path), "durability": "process"}}) as gateway:
+        gateway.ledger.archive(archive, before="2026-02")
+        before = gateway.ledger.scopes()
+        with pytest.raises(BudgetConflict, match=rf"is in the archive .*older.db at {COST}"):
+            gateway.ledger.resolve(call_id, usd="0.00001", evidence="invoice 7")
+        with pytest.raises(BudgetConflict, match=r"granted to its scopes job:1 \(gw.ledger.grant"):
+            gateway.wallet("account:7").refund(call_id, "0.000001", "came back")
+        assert gateway.ledger.scopes()[0] == before[0]
+        archive.rename(tmp_path / "moved.db")
+        with pytest.raises(SluicewayError, match=r"may lie in the archive .*cannot be read"):
+            gateway.wallet("account:7").refund(call_id, "0.000001", "came back")
+
+
+def test_a_limit_that_was_replaced_is_audited(books: Books, tmp_path: Path) -> None:
+    """Of three days two are over, each shown against the limit that it was closed with."""
+    gateway = books.gateway
+    books.settled()
+    with gateway.budget("job:1", usd="0.50", replace=True):
+        books.settled()
+    (entry,) = (e for e in gateway.ledger.entries() if e["kind"] == "replace")
+    assert entry["amount_nanousd"] == -500_000_000
+    assert entry["evidence"] == "the configured limit was 1000000000 and is 500000000"
+    assert entry["scopes"] == ["job:1"]
+    path = tmp_path / "books.jsonl"
+    gateway.ledger.export(path)
+    assert audit.audit(path.read_text().splitlines(), ROWS) == ([], 5)
+    assert gateway.ledger.verify()["ok"]
 
 
 def test_a_real_export(books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

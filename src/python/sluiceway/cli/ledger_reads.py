@@ -153,6 +153,7 @@ def _report(options: argparse.Namespace, ledger: LedgerView) -> int:
         "tags": pairs(options.tag, "--tag"),
         "where": pairs(options.where, "--where"),
         "time_zone": options.time_zone,
+        "archives": options.archive,
     }
     rows = ledger.report(by, **asked)
     total = ledger.report([], **asked)
@@ -300,6 +301,7 @@ ACTIONS: Any = (
             (["--tag"], {**_MANY, "metavar": "NAME=VALUE", "help": "only calls with that tag"}),
             (["--where"], {**_MANY, "metavar": "NAME=VALUE", "help": "as provider=openai"}),
             (["--time-zone"], {"default": "UTC", "metavar": "ZONE", "help": "of days and months"}),
+            _ARCHIVE,
         ),
     ),
     ("history", "every entry of one call", _history, (_CALL,)),

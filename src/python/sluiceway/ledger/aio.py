@@ -57,6 +57,7 @@ class AsyncLedgerView:
         tags: Mapping[str, str] | None = None,
         where: Mapping[str, str] | None = None,
         time_zone: str = "UTC",
+        archives: Sequence[str | os.PathLike[str]] = (),
     ) -> list[ReportRow]:
         """See `LedgerView.report`."""
         return await in_thread(
@@ -68,6 +69,7 @@ class AsyncLedgerView:
             tags=tags,
             where=where,
             time_zone=time_zone,
+            archives=archives,
         )
 
     async def verify(self) -> dict[str, Any]:
@@ -97,9 +99,12 @@ class AsyncLedgerView:
         *,
         from_: Instant | None = None,
         to: Instant | None = None,
+        archives: Sequence[str] = (),
     ) -> int:
         """See `LedgerView.export`."""
-        return await in_thread(self._view.export, path, format, from_=from_, to=to)
+        return await in_thread(
+            self._view.export, path, format, from_=from_, to=to, archives=archives
+        )
 
     async def arrow(self, *, from_: Instant | None = None, to: Instant | None = None) -> EntryTable:
         """See `LedgerView.arrow`. The table is read by whoever consumes it, which blocks."""

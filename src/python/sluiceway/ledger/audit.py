@@ -33,6 +33,7 @@ from typing import Any
 
 Entry = dict[str, Any]
 ENDS = ("settle", "void", "post_full")
+LIMITS = ("grant", "replace")  # kinds of entries that change a scope's limit
 SHOWN_MAX = 100
 
 
@@ -99,10 +100,10 @@ def in_time(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def fold(entries: Iterable[Entry]) -> dict[str, Call]:
-    """The calls, by id. Grants are no calls."""
+    """The calls, by id. Changes of limits are no calls."""
     calls: dict[str, Call] = defaultdict(Call)
     for entry in in_time(entries):
-        if entry["kind"] != "grant":
+        if entry["kind"] not in LIMITS:
             calls[entry["call_id"]].add(entry)
     return dict(calls)
 
@@ -176,10 +177,18 @@ def check_limits(entries: Sequence[Entry], books: Entry) -> Iterable[Finding]:
     # How much of a rolling scope counts at an instant, the entries do not say.
     limited = [s for s in books["scopes"] if s["limit"] is not None and not s["rolling"]]
     limits = {scope["name"]: scope["limit"] for scope in limited}
-    grants = [entry for entry in entries if entry["kind"] == "grant"]
-    for grant in grants:
-        for name in _windows(limits, grant["scopes"]):
-            limits[name] -= grant["amount"]
+    closed: dict[str, int] = {}  # windows that are over keep the limit of their time
+    changes = [entry for entry in entries if entry["kind"] in LIMITS]
+    for scope in {name for change in changes for name in change["scopes"]}:
+        windows = _windows(limits, [scope])
+        newest = limits[max(windows)] if windows else 0
+        for name in windows:
+            if name != scope:
+                closed[name] = limits[name]
+            limits[name] = newest
+    for change in changes:
+        for name in _windows(limits, change["scopes"]):
+            limits[name] -= change["amount"]
     used: Counter[str] = Counter()
     excused: Counter[str] = Counter()
     calls: dict[str, Call] = defaultdict(Call)
@@ -187,7 +196,7 @@ def check_limits(entries: Sequence[Entry], books: Entry) -> Iterable[Finding]:
     for at_ns, group in itertools.groupby(in_time(entries), key=lambda entry: entry["at_ns"]):
         touched: set[str] = set()
         for entry in group:
-            if entry["kind"] == "grant":
+            if entry["kind"] in LIMITS:
                 for name in _windows(limits, entry["scopes"]):
                     limits[name] += entry["amount"]
                 continue
@@ -200,7 +209,8 @@ def check_limits(entries: Sequence[Entry], books: Entry) -> Iterable[Finding]:
                 excused[name] += call.excess() - before[1]
             touched.update(scopes)
         for name in touched & limits.keys():
-            above = used[name] - limits[name] - excused[name]
+            limit = max(limits[name], closed.get(name, limits[name]))
+            above = used[name] - limit - excused[name]
             if above > worst.get(name, (0, 0))[0]:
                 worst[name] = above, at_ns
     for name, (above, at_ns) in worst.items():

@@ -71,6 +71,7 @@ class LedgerView:
         tags: Mapping[str, str] | None = None,
         where: Mapping[str, str] | None = None,
         time_zone: str = "UTC",
+        archives: Sequence[str | os.PathLike[str]] = (),
     ) -> list[ReportRow]:
         """Calls rolled up by any of provider, model, operation, tenant, account, tags, tag:NAME,
         hour, day, month, service_month; without one, the total.
@@ -78,12 +79,15 @@ class LedgerView:
         `from_` and `to` (exclusive) bound when a call was booked: when it ended, or if it has not,
         when it was reserved. `scope` is "video:42", a window "day:2026-11-22" or a kind "video";
         `tags` and `where` ({"provider": "openai"}) keep the calls with those labels. A call counts
-        once, at what its last entry of money says. About a second for a million entries.
+        once, at what its last entry of money says. `archives` are files of this ledger's, whose
+        calls are counted too. About a second for a million entries.
         """
         from sluiceway.ledger.rows import ReportRow, instant_ns, zone_of
 
         if isinstance(by, str):
             raise InvalidType(f'by is a list of names: by=["{by}"]')
+        if isinstance(archives, str | os.PathLike):
+            raise InvalidType(f'archives is a list of files: archives=["{os.fspath(archives)}"]')
         zone = zone_of(time_zone)
         conditions = [(f"tag:{name}", value) for name, value in (tags or {}).items()]
         conditions += (where or {}).items()
@@ -95,6 +99,7 @@ class LedgerView:
             time_zone=time_zone,
             scope=scope,
             where=conditions,
+            archives=[os.fspath(path) for path in archives],
         )
         names = tuple(by)
         return [ReportRow._of(names, group) for group in found]
