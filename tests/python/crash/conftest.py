@@ -19,6 +19,8 @@ from sluiceway.simulator import Simulator
 
 ROOT = Path(sluiceway.__file__).resolve().parents[1]
 TIMEOUT_S = 60.0
+# CPython 3.12 and newer warn of every fork of a process with threads, which these tests are about.
+FORKS_ARE_MEANT = "ignore:This process:DeprecationWarning"
 _POLL_S = 0.01
 
 
@@ -59,6 +61,7 @@ class Scripts:
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(path for path in paths if path)),
             "SLUICEWAY_SIMULATOR_URL": sim.http_url,
             "SLUICEWAY_LEDGER": str(self.ledger),
+            "PYTHONWARNINGS": FORKS_ARE_MEANT,
         }
 
     def start(self, text: str) -> subprocess.Popen[str]:

@@ -42,6 +42,8 @@ def _run(script: str, sim: Simulator, ledger: Path) -> None:
         **os.environ,
         "SLUICEWAY_SIMULATOR_URL": sim.http_url,
         "SLUICEWAY_LEDGER": str(ledger),
+        # CPython 3.12 and newer warn of every fork of a process with threads.
+        "PYTHONWARNINGS": "ignore:This process:DeprecationWarning",
     }
     run = subprocess.run(
         [sys.executable, "-c", script],
