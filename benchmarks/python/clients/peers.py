@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import ssl
+import sys
 from typing import Any
 
 from benchmarks.python.clients import common
@@ -165,6 +167,8 @@ class Run:
         with common.or_absent():
             common.run_loop(getattr(self, self.args.client), self.args.uvloop)
         self.meter.report(self.args.calls, self.version)
+        sys.stdout.flush()
+        os._exit(0)  # pyreqwest 0.15 aborts now and then while the interpreter ends
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ struct PyRoute {
   std::shared_ptr<const engine::Route> route;                 // for that generation
   text_map<std::shared_ptr<const store::CallLabels>> labels;  // by tenant
   std::string schema_version = "1";
+  std::size_t body_bytes = 0;  // of the last request: the next one's buffer
 };
 
 class EngineHost : public std::enable_shared_from_this<EngineHost> {

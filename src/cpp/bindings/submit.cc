@@ -74,6 +74,8 @@ constexpr std::array<const char*, kNames> kNameTexts = {"stream",
                                                         "byte_stream"};
 std::array<PyObject*, kNames> interned{};
 
+constexpr std::size_t kBodyReservedMax = 1 << 20;
+
 using Arguments = std::array<PyObject*, kNames>;  // borrowed; null where not given
 
 void place(Arguments& out, PyObject* name, PyObject* value) {
@@ -281,7 +283,9 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   request.idempotency_key = view_of(given[kIdempotencyKey], "");
   read_scopes(given[kScopes], request);
   read_headers(given[kExtraHeaders], request);
+  request.body.reserve(route.body_bytes);
   write_request_body(body, request.body);
+  route.body_bytes = std::min(request.body.size(), kBodyReservedMax);
 
   BoundArguments bound;
   bound.max_output_tokens = integer_of(given, kMaxOutputTokens, 0, 0);

@@ -82,7 +82,9 @@ bool listed(const std::vector<std::string>& list, std::string_view word) {
 
 bool Decoder::read_body(const Dialect& dialect, Answer& answer, const Usage* counted) {
   answer.usage = dialect.usage_of({}, counted);
-  if (!json_.parse(answer.body)) return false;
+  const std::size_t spare = answer.body.capacity() - answer.body.size();
+  const bool in_place = spare >= parse::JsonReader::kPadding;
+  if (!(in_place ? json_.parse_padded(answer.body) : json_.parse(answer.body))) return false;
   // Before the check below: an answer of another operation may still say what it cost.
   const RawUsage raw = read_usage_fields(json_, dialect, dialect.fields);
   take_usage(dialect, raw, counted, answer);

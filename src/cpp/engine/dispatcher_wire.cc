@@ -8,6 +8,9 @@
 namespace sluiceway::engine {
 namespace {
 
+// What a declared length is believed before its bytes have come.
+constexpr std::int64_t kReservedMax = 1 << 20;
+
 bool is_success(int status) { return status >= 200 && status < 300; }
 
 Failure unsent_failure(http::TransferError error) {
@@ -55,6 +58,13 @@ void Dispatcher::on_head(Job& job, int status, const http::HeaderSource& headers
     headers.for_each([&](std::string_view name, std::string_view value) {
       job.headers.emplace_back(name, value);
     });
+  }
+  if (!job.stream && !job.asked().byte_stream) {  // one block, which the parser reads in place
+    const std::int64_t length = headers.content_length();
+    if (length > 0) {
+      job.body.reserve(static_cast<std::size_t>(std::min(length, kReservedMax)) +
+                       parse::JsonReader::kPadding);
+    }
   }
   if (job.asked().byte_stream && is_success(status)) {
     job.passes_bytes = true;

@@ -466,6 +466,12 @@ std::optional<std::string_view> Transfer::find(std::string_view name) const {
   return std::string_view(header->value);
 }
 
+std::int64_t Transfer::content_length() const {
+  curl_off_t length = -1;
+  curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  return length;
+}
+
 void Transfer::for_each(
     const std::function<void(std::string_view, std::string_view)>& visit) const {
   curl_header* header = nullptr;

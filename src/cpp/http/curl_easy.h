@@ -50,6 +50,7 @@ struct Transfer final : public HeaderSource {
   bool give_head();
 
   std::optional<std::string_view> find(std::string_view name) const override;
+  std::int64_t content_length() const override;
   void for_each(
       const std::function<void(std::string_view, std::string_view)>& visit) const override;
 

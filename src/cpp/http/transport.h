@@ -49,6 +49,8 @@ class HeaderSource {
   virtual ~HeaderSource() = default;
   // The first field of that name.
   virtual std::optional<std::string_view> find(std::string_view name) const = 0;
+  // The body's declared length in bytes, as it comes over the wire; below zero: not declared.
+  virtual std::int64_t content_length() const { return -1; }
   // All fields in the order received.
   virtual void for_each(
       const std::function<void(std::string_view name, std::string_view value)>& visit) const = 0;
