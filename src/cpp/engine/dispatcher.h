@@ -78,7 +78,7 @@ class Dispatcher {
   friend struct Job;
 
   // dispatcher_admit.cc: up to the wire
-  void start(std::unique_ptr<Job> job);
+  void start(std::unique_ptr<Job> owned);
   void enter_limits(Job& job);
   void enter_breaker(Job& job);
   void enter_ledger(Job& job);

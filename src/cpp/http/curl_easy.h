@@ -19,7 +19,7 @@
 #include "http/poller.h"
 #include "http/transport.h"
 
-struct curl_slist;
+struct curl_slist;  // NOLINT(readability-identifier-naming): the library's name
 
 namespace sluiceway::http {
 

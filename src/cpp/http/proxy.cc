@@ -144,7 +144,8 @@ StatusOr<std::string> choose_proxy(const Url& url, std::string_view proxy,
   }
   if (chosen.empty()) return std::string();
   if (Status status = check_proxy(chosen); !status.ok()) return status;
-  const int port = std::atoi(url.origin().c_str() + url.origin().rfind(':') + 1);
+  const char* const digits = url.origin().c_str() + url.origin().rfind(':') + 1;
+  const auto port = static_cast<int>(std::strtol(digits, nullptr, 10));  // 0 where there is none
   return is_excepted(url.host(), port, excepted) ? std::string() : chosen;
 }
 
