@@ -21,38 +21,35 @@ One consumer at a time. Memory: what is in hand, and 256 kB in the core.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
+from sluiceway._delivery import Awaited, Blocking, Delivery
 from sluiceway._failures import error_of
 from sluiceway._raw_steps import Ask, submit_raw
 from sluiceway.errors import Cancelled
 from sluiceway.types import RawResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sluiceway._core import Call
     from sluiceway._hub import Hub
     from sluiceway.options import Plan
 
 
-class _RawStream:
+class _RawStream(Delivery[bytes, RawResult]):
     """What both twins share: the state, and what can be told without waiting."""
 
-    __slots__ = ("__weakref__", "_ask", "_call", "_hub", "_name", "_over", "_pending", "_plan")
+    __slots__ = ("_ask", "_hub", "_name", "_plan")
 
     def __init__(self, hub: Hub, plan: Plan, ask: Ask) -> None:
+        super().__init__()
         self._hub = hub
         self._plan = plan
         self._ask = ask._replace(byte_stream=True)
-        self._call: Call | None = None
         self._name = ask.provider
-        self._pending: list[bytes] = []  # in hand, the next one last
-        self._over = False
 
     def _begin(self) -> Call:
-        if self._over:
-            raise Cancelled("this stream was closed before it started")
+        self._check_open()
         self._call, self._name = submit_raw(self._hub, self._plan, self._ask)
         return self._call
 
@@ -86,25 +83,12 @@ class _RawStream:
         head = self._call.head if self._call is not None else None
         return {name.lower(): value for name, value in head[1]} if head else {}
 
-    def cancel(self) -> bool:
-        """Stops the upstream call; False when it had ended already."""
-        if self._call is None:
-            self._over = True
-            return True
-        return self._call.cancel()
-
-    def __del__(self) -> None:
-        # An abandoned stream must not hold its connection and its place in the limits.
-        call = getattr(self, "_call", None)
-        if call is not None and not self._over:
-            call.cancel()
-
     def __repr__(self) -> str:
-        state = "over" if self._over else "not started" if self._call is None else "running"
-        return f"{type(self).__name__}({self._ask.method} {self._name} {self._ask.path}, {state})"
+        asked = f"{self._ask.method} {self._name} {self._ask.path}"
+        return f"{type(self).__name__}({asked}, {self._state()})"
 
 
-class RawStream(_RawStream):
+class RawStream(_RawStream, Blocking[bytes, RawResult]):
     """The blocking twin: `with`, `for`, `s.result()`."""
 
     __slots__ = ()
@@ -112,38 +96,15 @@ class RawStream(_RawStream):
     def _start(self) -> None:
         self._take(self._begin().next_bytes_wait())
 
-    def __iter__(self) -> RawStream:
-        return self
-
-    def __next__(self) -> bytes:
-        while not self._pending:
-            if self._over:
-                raise StopIteration
-            if self._call is None:
-                self._start()
-            else:
-                self._take(self._call.next_bytes_wait())
-        return self._pending.pop()
-
-    def __enter__(self) -> RawStream:
-        if self._call is None and not self._over:
-            self._start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._call is not None and not self._over:
-            self._over = True
-            self._call.cancel()
-            self._call.wait()
+    def _more(self, call: Call) -> Sequence[bytes]:
+        return call.next_bytes_wait()
 
     def result(self) -> RawResult:
         """How it ended, without the body; reads what is left of it first, and drops it."""
-        for _ in self:
-            pass
-        return self._finished()
+        return self._read_to_the_end()
 
 
-class AsyncRawStream(_RawStream):
+class AsyncRawStream(_RawStream, Awaited[bytes, RawResult]):
     """The asyncio twin: `async with`, `async for`, `await s.result()`."""
 
     __slots__ = ()
@@ -151,32 +112,9 @@ class AsyncRawStream(_RawStream):
     async def _start(self) -> None:
         self._take(await self._begin().next_bytes())
 
-    def __aiter__(self) -> AsyncRawStream:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._pending:
-            if self._over:
-                raise StopAsyncIteration
-            if self._call is None:
-                await self._start()
-            else:
-                self._take(await self._call.next_bytes())
-        return self._pending.pop()
-
-    async def __aenter__(self) -> AsyncRawStream:
-        if self._call is None and not self._over:
-            await self._start()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        if self._call is not None and not self._over:
-            self._over = True
-            self._call.cancel()
-            await self._call
+    def _more(self, call: Call) -> Awaitable[Sequence[bytes]]:
+        return call.next_bytes()
 
     async def result(self) -> RawResult:
         """How it ended, without the body; reads what is left of it first, and drops it."""
-        async for _ in self:
-            pass
-        return self._finished()
+        return await self._read_to_the_end()

@@ -15,9 +15,10 @@ One consumer at a time. Memory: the batch in hand; the core keeps the whole text
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sluiceway._delivery import Awaited, Blocking, Delivery
 from sluiceway._failures import Before, error_of
 from sluiceway._hops import chat_steps
 from sluiceway.errors import Cancelled, SluicewayError
@@ -29,17 +30,13 @@ if TYPE_CHECKING:
     from sluiceway.options import Plan
 
 
-class _Stream:
+class _Stream(Delivery[Delta, ChatResult]):
     """What both twins share: the state, and what can be told without waiting."""
 
     __slots__ = (
-        "__weakref__",
         "_before",
-        "_call",
         "_hub",
         "_model",
-        "_over",
-        "_pending",
         "_plan",
         "_prompt",
         "_texts",
@@ -47,20 +44,17 @@ class _Stream:
     )
 
     def __init__(self, hub: Hub, plan: Plan, model: str, prompt: Any) -> None:
+        super().__init__()
         self._hub = hub
         self._plan = plan
         self._model = model
         self._prompt = prompt
-        self._call: Call | None = None
         self._before: Before = ()
-        self._pending: list[Delta] = []  # in hand, the next one last
         self._texts: list[str] = []  # of all batches; the core gives the whole text at the end
-        self._over = False
         self.model = model  # who is answering, once the stream has started
 
     def _begin(self) -> Any:
-        if self._over:
-            raise Cancelled("this stream was closed before it started")
+        self._check_open()
         prompt, self._prompt = self._prompt, None
         return chat_steps(self._hub, self._plan, self._model, prompt, stream=True)
 
@@ -103,25 +97,11 @@ class _Stream:
             self._texts = ["".join(self._texts)]
         return self._texts[0] if self._texts else ""
 
-    def cancel(self) -> bool:
-        """Stops the upstream call; False when it had ended already."""
-        if self._call is None:
-            self._over = True
-            return True
-        return self._call.cancel()
-
-    def __del__(self) -> None:
-        # An abandoned stream must not hold its connection and its place in the limits.
-        call = getattr(self, "_call", None)
-        if call is not None and not self._over:
-            call.cancel()
-
     def __repr__(self) -> str:
-        state = "over" if self._over else "not started" if self._call is None else "running"
-        return f"{type(self).__name__}({self.model}, {state})"
+        return f"{type(self).__name__}({self.model}, {self._state()})"
 
 
-class ChatStream(_Stream):
+class ChatStream(_Stream, Blocking[Delta, ChatResult]):
     """The blocking twin."""
 
     __slots__ = ()
@@ -141,38 +121,15 @@ class ChatStream(_Stream):
             self._over = self._call is None or self._call.done
             raise
 
-    def __iter__(self) -> ChatStream:
-        return self
-
-    def __next__(self) -> Delta:
-        while not self._pending:
-            if self._over:
-                raise StopIteration
-            if self._call is None:
-                self._start()
-            else:
-                self._take(self._call.next_events_wait())
-        return self._pending.pop()
-
-    def __enter__(self) -> ChatStream:
-        if self._call is None and not self._over:
-            self._start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._call is not None and not self._over:
-            self._over = True
-            self._call.cancel()
-            self._call.wait()
+    def _more(self, call: Call) -> Sequence[Delta]:
+        return call.next_events_wait()
 
     def result(self) -> ChatResult:
         """The whole answer; reads the stream to its end first. Raises what ended it badly."""
-        for _ in self:
-            pass
-        return self._finished()
+        return self._read_to_the_end()
 
 
-class AsyncChatStream(_Stream):
+class AsyncChatStream(_Stream, Awaited[Delta, ChatResult]):
     """The asyncio twin: `async with`, `async for`, `await s.result()`."""
 
     __slots__ = ()
@@ -192,32 +149,9 @@ class AsyncChatStream(_Stream):
             self._over = self._call is None or self._call.done
             raise
 
-    def __aiter__(self) -> AsyncChatStream:
-        return self
-
-    async def __anext__(self) -> Delta:
-        while not self._pending:
-            if self._over:
-                raise StopAsyncIteration
-            if self._call is None:
-                await self._start()
-            else:
-                self._take(await self._call.next_events())
-        return self._pending.pop()
-
-    async def __aenter__(self) -> AsyncChatStream:
-        if self._call is None and not self._over:
-            await self._start()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        if self._call is not None and not self._over:
-            self._over = True
-            self._call.cancel()
-            await self._call
+    def _more(self, call: Call) -> Awaitable[Sequence[Delta]]:
+        return call.next_events()
 
     async def result(self) -> ChatResult:
         """The whole answer; reads the stream to its end first. Raises what ended it badly."""
-        async for _ in self:
-            pass
-        return self._finished()
+        return await self._read_to_the_end()
