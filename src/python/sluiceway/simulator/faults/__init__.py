@@ -24,18 +24,16 @@ is idempotent. Memory: 200 bytes and the body for each request seen.
 from __future__ import annotations
 
 import asyncio
-import threading
 from types import TracebackType
 from typing import Self
 
 from sluiceway.simulator.app import BASE_PATHS
-from sluiceway.simulator.errors import SimulatorError, StartError
+from sluiceway.simulator.errors import SimulatorError
 from sluiceway.simulator.faults.server import FaultCore, FaultLike, Seen
 from sluiceway.simulator.faults.table import FAULTS, PROTOCOLS, Fault
+from sluiceway.simulator.loop_thread import LoopThread
 
 __all__ = ["FAULTS", "PROTOCOLS", "Fault", "FaultServer", "Seen"]
-
-_START_TIMEOUT_S = 30.0
 
 
 class FaultServer:
@@ -70,36 +68,12 @@ class FaultServer:
             delay_s=delay_s,
             seed=seed,
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._started = threading.Event()
-        self._failure: list[Exception] = []
-        self._thread = threading.Thread(target=self._run, name="sluiceway-faults", daemon=True)
-        self._thread.start()
-        if not self._started.wait(_START_TIMEOUT_S):
-            raise StartError(f"the fault server did not start within {_START_TIMEOUT_S:.0f} s")
-        if self._failure:
-            self._thread.join()
-            raise self._failure[0]
+        self._thread = LoopThread("sluiceway-faults", "fault server", self._start, self._core.stop)
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        finally:
-            self._started.set()
-
-    async def _serve(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+    async def _start(self) -> None:
         # Connections that break under our hands are this server's business, not news.
-        self._loop.set_exception_handler(lambda loop, context: None)
-        try:
-            await self._core.start()
-        except (SimulatorError, OSError) as error:
-            self._failure.append(error)
-            return
-        self._started.set()
-        await self._stopping.wait()
-        await self._core.stop()
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        await self._core.start()
 
     @property
     def url(self) -> str:
@@ -154,9 +128,7 @@ class FaultServer:
 
     def close(self) -> None:
         """Stops the server. Safe to call twice."""
-        if self._thread.is_alive() and self._loop is not None and self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join()
+        self._thread.close()
 
     def __enter__(self) -> Self:
         return self
