@@ -52,6 +52,7 @@ async def twin(gw: sw.Gateway) -> None:
 def budgets(gw: sw.Gateway) -> None:
     """Budgets and their errors."""
     with gw.budget("video:1", usd=3) as b:
+        b.book("render", usd="0.12", quantity=40.5, unit="gpu_s")
         assert_type(b.spent, Decimal)
         assert_type(b.left, Decimal | None)
         assert_type(b.status, str)

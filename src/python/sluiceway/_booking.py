@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sluiceway._frames import Frame
     from sluiceway._hub import Hub
 
+Quantity = int | float | str | Decimal  # of work, told in its unit; never money
 F = TypeVar("F", bound=Callable[..., Any])
 _set = object.__setattr__
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
@@ -96,7 +97,7 @@ def book(
     operation: str,
     amount: int,
     *,
-    quantity: int | float | str | Decimal | None = None,
+    quantity: Quantity | None = None,
     unit: str = "",
     note: str = "",
     provider: str = "local",
@@ -132,13 +133,11 @@ def book(
     )
 
 
-def _described(
-    quantity: int | float | str | Decimal | None, unit: str, note: str
-) -> tuple[str, dict[str, int]]:
+def _described(quantity: Quantity | None, unit: str, note: str) -> tuple[str, dict[str, int]]:
     """The entry's words, and its usage where the unit is one that is counted."""
     if quantity is None:
         return note, {}
-    if isinstance(quantity, bool) or not isinstance(quantity, int | float | str | Decimal):
+    if isinstance(quantity, bool) or not isinstance(quantity, Quantity):
         raise InvalidType(f"quantity is a {type(quantity).__name__}, not a number")
     try:
         exact = Decimal(str(quantity))

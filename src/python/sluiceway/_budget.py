@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluiceway._booking import Booking, book
+from sluiceway._booking import Booking, Quantity, book
 from sluiceway._frames import COMPONENT, current_frame, known_scope, open_scope
 from sluiceway._terms import Terms, balance_of
 from sluiceway.errors import Balance, InvalidRequest, InvalidType
@@ -174,7 +174,7 @@ class Budget:
         operation: str,
         usd: Money,
         *,
-        quantity: int | str | Decimal | None = None,
+        quantity: Quantity | None = None,
         unit: str = "",
         note: str = "",
         provider: str = "local",

@@ -14,10 +14,9 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluiceway._booking import Booking, LocalCost, book
+from sluiceway._booking import Booking, LocalCost, Quantity, book
 from sluiceway._budget import Budget, Threshold
 from sluiceway._frames import current_frame
 from sluiceway._terms import Terms
@@ -116,7 +115,7 @@ class MoneyVerbs:
         operation: str,
         usd: Money,
         *,
-        quantity: int | float | str | Decimal | None = None,
+        quantity: Quantity | None = None,
         unit: str = "",
         note: str = "",
         provider: str = "local",

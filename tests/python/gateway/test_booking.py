@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 from sluiceway import Booking, BudgetExceeded, Gateway, InvalidRequest, InvalidType, _booking
+from sluiceway._booking import Quantity
 from sluiceway.simulator import Simulator
 from tests.python.gateway.conftest import MakeGateway
 
@@ -34,6 +35,14 @@ def test_a_videos_total_is_whole(make_gateway: MakeGateway, sim: Simulator) -> N
     assert settled["render"]["usage"] == {"seconds": 40_000}  # in thousandths
     assert settled["storage"]["evidence"] == "17.5 gb_day"
     assert gw.ledger.verify()["ok"]
+
+
+@pytest.mark.parametrize("quantity", [2, 2.5, "2.5", Decimal("2.5")])
+def test_a_quantity_is_any_number(gw: Gateway, quantity: Quantity) -> None:
+    gw.budget("video:1", usd="1.00").book("render", usd="0.01", quantity=quantity, unit="gpu_s")
+    gw.book("render", usd="0.01", quantity=quantity, unit="gpu_s")
+    settled = [e["evidence"] for e in gw.ledger.entries() if e["kind"] == "settle"]
+    assert settled == [f"{quantity} gpu_s"] * 2
 
 
 def test_what_does_not_fit_is_refused_whole(gw: Gateway) -> None:
