@@ -28,26 +28,7 @@ constexpr std::string_view kTag = "tag:";
 
 bool is_period(Dimension dimension) { return dimension >= Dimension::kHour; }
 
-std::string_view text_of(const GroupBy& by, const LabelTexts& labels) {
-  switch (by.dimension) {
-    case Dimension::kProvider:
-      return labels.provider;
-    case Dimension::kModel:
-      return labels.model;
-    case Dimension::kOperation:
-      return labels.operation;
-    case Dimension::kTenant:
-      return labels.tenant;
-    case Dimension::kAccount:
-      return labels.account;
-    case Dimension::kTags:
-      return by.tag.empty() ? labels.tags : tag_value(labels.tags, by.tag).value_or("");
-    default:
-      return labels.unit;
-  }
-}
-
-std::string_view text_of(const GroupBy& by, const PeriodTexts& period) {
+std::string_view period_text(const PeriodTexts& period, const GroupBy& by) {
   switch (by.dimension) {
     case Dimension::kHour:
       return period.hour;
@@ -110,6 +91,25 @@ std::optional<std::string_view> tag_value(std::string_view tags, std::string_vie
     return equals == std::string_view::npos ? std::string_view{} : tag.substr(equals + 1);
   }
   return std::nullopt;
+}
+
+std::string_view label_text(const LabelTexts& labels, const GroupBy& by) {
+  switch (by.dimension) {
+    case Dimension::kProvider:
+      return labels.provider;
+    case Dimension::kModel:
+      return labels.model;
+    case Dimension::kOperation:
+      return labels.operation;
+    case Dimension::kTenant:
+      return labels.tenant;
+    case Dimension::kAccount:
+      return labels.account;
+    case Dimension::kTags:
+      return by.tag.empty() ? labels.tags : tag_value(labels.tags, by.tag).value_or("");
+    default:
+      return labels.unit;
+  }
 }
 
 void CallTotals::add(const CallEvent& event) {
@@ -195,7 +195,7 @@ std::uint32_t Rollup::number_of(text_map<std::uint32_t>& known, std::vector<std:
 std::uint32_t Rollup::labels_number(const LabelTexts& labels) {
   scratch_.clear();
   for (const GroupBy& by : by_) {
-    if (!is_period(by.dimension)) append_sized(scratch_, text_of(by, labels));
+    if (!is_period(by.dimension)) append_sized(scratch_, label_text(labels, by));
   }
   append_sized(scratch_, labels.unit);
   return number_of(label_numbers_, label_names_);
@@ -204,7 +204,7 @@ std::uint32_t Rollup::labels_number(const LabelTexts& labels) {
 std::uint32_t Rollup::period_number(const PeriodTexts& period) {
   scratch_.clear();
   for (const GroupBy& by : by_) {
-    if (is_period(by.dimension)) append_sized(scratch_, text_of(by, period));
+    if (is_period(by.dimension)) append_sized(scratch_, period_text(period, by));
   }
   return number_of(period_numbers_, period_names_);
 }

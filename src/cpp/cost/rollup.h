@@ -70,6 +70,9 @@ struct LabelTexts {
   std::string_view provider, model, operation, tenant, account, tags, unit = "nanousd";
 };
 
+// The text that `by`, which is no period, groups by; a tag that is not there is the empty text.
+std::string_view label_text(const LabelTexts& labels, const GroupBy& by);
+
 struct PeriodTexts {
   std::string_view hour, day, month, service_month;
 };

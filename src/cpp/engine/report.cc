@@ -78,32 +78,23 @@ struct Labels {
   bool wanted = true;
 };
 
-std::string_view label_of(const store::CallLabels& labels, const cost::GroupBy& which) {
-  switch (which.dimension) {
-    case Dimension::kProvider:
-      return labels.provider;
-    case Dimension::kModel:
-      return labels.model;
-    case Dimension::kOperation:
-      return labels.operation;
-    case Dimension::kTenant:
-      return labels.tenant;
-    case Dimension::kAccount:
-      return labels.account;
-    case Dimension::kUnit:
-      return labels.unit;
-    default:
-      return labels.tags;
-  }
+cost::LabelTexts texts_of(const store::CallLabels& labels) {
+  return {.provider = labels.provider,
+          .model = labels.model,
+          .operation = labels.operation,
+          .tenant = labels.tenant,
+          .account = labels.account,
+          .tags = labels.tags,
+          .unit = labels.unit};
 }
 
-bool wanted(const store::CallLabels& labels, const ReportQuery& query) {
+bool wanted(const cost::LabelTexts& labels, const ReportQuery& query) {
   return std::ranges::all_of(query.where, [&](const auto& condition) {
     const auto& [which, value] = condition;
-    if (which.dimension == Dimension::kTags && !which.tag.empty()) {
+    if (which.dimension == Dimension::kTags && !which.tag.empty()) {  // no tag is not an empty one
       return cost::tag_value(labels.tags, which.tag) == std::string_view(value);
     }
-    return label_of(labels, which) == value;
+    return cost::label_text(labels, which) == value;
   });
 }
 
@@ -175,15 +166,9 @@ class Reporter {
     if (made) {
       kept_.push_back(row.labels);
       static const store::CallLabels none;
-      const store::CallLabels& texts = row.labels == nullptr ? none : *row.labels;
+      const cost::LabelTexts texts = texts_of(row.labels == nullptr ? none : *row.labels);
       it->second.wanted = wanted(texts, query_);
-      it->second.number = rollup_.labels_number({.provider = texts.provider,
-                                                 .model = texts.model,
-                                                 .operation = texts.operation,
-                                                 .tenant = texts.tenant,
-                                                 .account = texts.account,
-                                                 .tags = texts.tags,
-                                                 .unit = texts.unit});
+      it->second.number = rollup_.labels_number(texts);
     }
     return it->second;
   }
