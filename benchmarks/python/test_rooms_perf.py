@@ -23,6 +23,12 @@ from benchmarks.python.timing import compare, repeat
 pytestmark = pytest.mark.informational
 
 
+def need_all_calls(bench: Bench) -> None:
+    """Leaves what writes a million rows out of a shortened run."""
+    if bench.factor < 1:
+        pytest.skip("writes a million rows: set SLUICEWAY_BENCH_CALLS=1 (--quick makes it 0.1)")
+
+
 def test_limits(bench: Bench, rows: Rows) -> None:
     """Admission by four buckets, the breaker, a turn through the fair queue."""
     got = rows_of(bench, "limits_bench")
@@ -155,8 +161,7 @@ def test_ledger(bench: Bench, rows: Rows) -> None:
 
 def test_ledger_stays_flat(bench: Bench, rows: Rows) -> None:
     """A call with a million rows in the month against one with few."""
-    if bench.factor < 1:
-        pytest.skip("writes a million rows; left out by --quick")
+    need_all_calls(bench)
     got = next(iter(rows_of(bench, "store_bench", only="flat", repetitions=1).values()))
     versus = f"the first tenth, {got['first_us']:.2f} us/call"
     rows.add("ledger.flat_1m_rows", got["last_us"], "us/call", versus=versus, ratio=got["ratio"])
@@ -175,8 +180,7 @@ def test_roll_up(bench: Bench, rows: Rows) -> None:
 
 def test_report(bench: Bench, rows: Rows) -> None:
     """A million rows of a ledger file by provider, model and day, with latency quantiles."""
-    if bench.factor < 1:
-        pytest.skip("writes a million rows; left out by --quick")
+    need_all_calls(bench)
     got = rows_of(bench, "engine_bench", only="report_1m_rows", repetitions=3)
     (figures,) = got.values()
     rows.add("ledger.report_1m_s", figures["real_time"] / 1e9, "s")

@@ -32,11 +32,12 @@ def test_the_stub_names_everything() -> None:
 
 
 @pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="pybind11-stubgen 3.0 reads no methods on Python 3.13"
+    sys.version_info >= (3, 13),
+    reason="needs Python 3.12 or older: pybind11-stubgen 3.0 reads no methods on 3.13",
 )
 def test_the_stub_is_the_generated_one(tmp_path: Path) -> None:
     if not (ROOT / ".venv/bin/python").exists() or shutil.which("bash") is None:
-        pytest.skip("needs the environment that `make setup` makes")
+        pytest.skip("needs bash and the environment that `make setup` makes")
     fresh = tmp_path / "_core.pyi"
     made = subprocess.run(
         ["bash", str(ROOT / "scripts/stubs.sh"), str(fresh)], capture_output=True, text=True

@@ -28,12 +28,12 @@ def small_disk(folder: Path) -> list[str]:
     """The command that runs another one with a file system of 3 MB on `folder`."""
     unshare = shutil.which("unshare")
     if unshare is None:
-        pytest.skip("no `unshare`: a small file system cannot be mounted")
+        pytest.skip("needs `unshare` of util-linux, to mount a small file system")
     mount = f'mount -t tmpfs -o size=3m none "{folder}" && exec "$@"'
     probe = [unshare, "-rm", "sh", "-c", mount, "sh", "true"]
     tried = subprocess.run(probe, capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted: {tried.stderr.strip()}")
+        pytest.skip(f"needs user namespaces, to mount a small file system: {tried.stderr.strip()}")
     return [unshare, "-rm", "sh", "-c", mount, "sh"]
 
 

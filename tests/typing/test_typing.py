@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mypy", reason="mypy is not installed")
+pytest.importorskip("mypy", reason="mypy is not installed (the dev group has it)")
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
 

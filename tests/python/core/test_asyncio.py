@@ -51,7 +51,7 @@ def run_with_uvloop(main: Coroutine[Any, Any, Any]) -> Any:
         uvloop = importlib.import_module("uvloop")
     except ImportError:
         main.close()
-        pytest.skip("uvloop is not installed")
+        pytest.skip("uvloop is not installed (the dev group has it)")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(asyncio.wait_for(main, WAIT_S))
 
@@ -60,7 +60,7 @@ def run_with_eager_tasks(main: Coroutine[Any, Any, Any]) -> Any:
     factory = getattr(asyncio, "eager_task_factory", None)
     if factory is None:
         main.close()
-        pytest.skip("eager tasks came with Python 3.12")
+        pytest.skip("needs Python 3.12, which brought eager tasks")
 
     async def outer() -> Any:
         asyncio.get_running_loop().set_task_factory(factory)

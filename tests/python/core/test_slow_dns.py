@@ -102,7 +102,7 @@ def test_a_cancel_during_a_lookup_does_not_block_the_engine(
 ) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("no C compiler for the slow resolver")
+        pytest.skip("needs a C compiler (cc or gcc) for the slow resolver")
     source, shim = tmp_path / "resolver.c", tmp_path / "resolver.so"
     source.write_text(SHIM)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl"], check=True)

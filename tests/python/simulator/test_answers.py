@@ -23,7 +23,7 @@ SHARED = Path(os.environ.get("SLUICEWAY_SHARED", Path(__file__).parents[4] / "sh
 def recorded(provider: str, name: str, index: int = 0) -> str:
     path = SHARED / "data" / "cassettes" / provider / f"{name}.json"
     if not path.exists():
-        pytest.skip(f"recorded responses are not here: {path}")
+        pytest.skip(f"{path} is not here; set SLUICEWAY_SHARED")
     exchange = json.loads(path.read_text())["interactions"][index]
     text = exchange["response"]["body"]["text"]
     assert isinstance(text, str)

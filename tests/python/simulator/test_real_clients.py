@@ -12,8 +12,8 @@ import pytest
 from sluiceway.simulator import Simulator
 from tests.python.simulator.wire import connect
 
-anthropic: Any = pytest.importorskip("anthropic", reason="the anthropic SDK is not installed")
-openai: Any = pytest.importorskip("openai", reason="the openai SDK is not installed")
+anthropic: Any = pytest.importorskip("anthropic", reason="needs the package anthropic")
+openai: Any = pytest.importorskip("openai", reason="needs the package openai")
 
 PROMPT = "hi [[simulator: output_tokens=5 cached_tokens=2]]"
 MESSAGES = [{"role": "user", "content": PROMPT}]
