@@ -10,6 +10,7 @@
 
 #include "store/failing_disk.h"
 #include "store/faults.h"
+#include "store/run_sql.h"
 #include "store/store_testing.h"
 
 namespace sluiceway::store {
@@ -18,28 +19,21 @@ namespace {
 constexpr std::int64_t kDay = 86'400 * kSecond;
 constexpr std::int64_t kTenthOfSeptember = kSunday - 73 * kDay;
 
-class ArchiveTest : public ::testing::Test {
+class ArchiveTest : public LedgerFixture {
  protected:
-  void SetUp() override { open(); }
+  ArchiveTest() : LedgerFixture(kTenthOfSeptember) {}
+
   void TearDown() override {
     set_fault_hook({});
-    if (ledger_ != nullptr) ledger_->close();
+    LedgerFixture::TearDown();
   }
-  void open() {
-    auto ledger = open_ledger({.path = directory_.file(),
-                               .durability = Durability::kProcess,
-                               .admit = &plain_admit,
-                               .clock = &clock_,
-                               .threaded = false},
-                              &sink_);
-    ASSERT_TRUE(ledger.ok()) << ledger.status();
-    ledger_ = *ledger;
-    video_ = *ledger_->open_scope({.kind = "video", .key = "42", .limit = 100'000});
-    month_ = *ledger_->open_scope({.kind = "month", .limit = 100'000, .period = Period::kMonth});
-    hour_ =
-        *ledger_->open_scope({.kind = "hour", .limit = 10'000, .rolling_ns = 3'600 * kNsPerSecond});
+  void open() override {
+    ASSERT_NO_FATAL_FAILURE(LedgerFixture::open());
+    video_ = scope({.kind = "video", .key = "42", .limit = 100'000});
+    month_ = scope({.kind = "month", .limit = 100'000, .period = Period::kMonth});
+    hour_ = scope({.kind = "hour", .limit = 10'000, .rolling_ns = 3'600 * kNsPerSecond});
   }
-  void call(std::uint64_t n, Nanousd cost, bool end = true) {
+  void call(std::uint64_t n, Nanousd cost, bool ends = true) {
     ledger_->reserve({.token = n,
                       .call_id = make_id(n),
                       .intent_id = make_id(n),
@@ -49,9 +43,7 @@ class ArchiveTest : public ::testing::Test {
                       .price_version = "2026-09-01"});
     ledger_->pump();
     ASSERT_EQ(sink_.wait(n).kind, Verdict::kAdmitted);
-    if (!end) return;
-    ledger_->finish({.call_id = make_id(n), .kind = EntryKind::kSettle, .amount = cost});
-    ledger_->pump();
+    if (ends) settle(n, cost);
   }
   // Three calls in September (one refunded, and a grant), two in October, one in November.
   void three_months() {
@@ -86,9 +78,7 @@ class ArchiveTest : public ::testing::Test {
     return calls_of([&](const auto& use) { return read_archive(archive_path(), {}, use); });
   }
   void expect_books_right() {
-    auto report = ledger_->verify();
-    ASSERT_TRUE(report.ok()) << report.status();
-    EXPECT_EQ(report->problems, std::vector<std::string>{});
+    LedgerFixture::expect_books_right();
     EXPECT_EQ(ledger_->balance(*video_)->limit, 101'000);
   }
   void expect_archive_right(std::int64_t entries) {
@@ -98,10 +88,6 @@ class ArchiveTest : public ::testing::Test {
     EXPECT_EQ(report->entries, entries);
   }
 
-  ScratchDirectory directory_;
-  ManualClock clock_{1'000 * kSecond, kTenthOfSeptember};
-  KeepingSink sink_;
-  std::shared_ptr<Ledger> ledger_;
   std::shared_ptr<Scope> video_, month_, hour_;
 };
 
@@ -126,8 +112,7 @@ TEST_F(ArchiveTest, ClosedMonthsMoveAndTheBooksStay) {
   EXPECT_EQ(ledger_->resolve(make_id(1), 1, "x").code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ledger_->refund(make_id(77), 1, "x").status().code(), absl::StatusCode::kNotFound);
   // The open call ends; its month follows into the same file.
-  ledger_->finish({.call_id = make_id(5), .kind = EntryKind::kSettle, .amount = 50});
-  ledger_->pump();
+  settle(5, 50);
   done = ledger_->archive("2026-12", archive_path());
   ASSERT_TRUE(done.ok()) << done.status();
   EXPECT_EQ(done->months, std::vector<std::int32_t>{202610});
@@ -242,12 +227,9 @@ TEST_F(ArchiveTest, WhatIsRefused) {
   // The locks of the live file are still ours.
   EXPECT_EQ(ledger_->live_engines(), 1);
   KeepingSink sink;
-  auto other = open_ledger({.path = directory_.file("other.db"),
-                            .durability = Durability::kProcess,
-                            .admit = &plain_admit,
-                            .clock = &clock_,
-                            .threaded = false},
-                           &sink);
+  LedgerOptions another = options();
+  another.path = directory_.file("other.db");
+  auto other = open_ledger(another, &sink);
   ASSERT_TRUE(other.ok());
   ASSERT_TRUE(ledger_->archive("2026-10", archive_path()).ok());
   EXPECT_EQ(read_archive(directory_.file("other.db"), {}, [](auto) { return true; }).code(),
@@ -270,12 +252,7 @@ TEST_F(ArchiveTest, WhatIsRefused) {
 TEST_F(ArchiveTest, VerifySeesAChangedArchive) {
   three_months();
   ASSERT_TRUE(ledger_->archive("2026-10", archive_path()).ok());
-  sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open(archive_path().c_str(), &db), SQLITE_OK);
-  sqlite3_exec(db, "UPDATE entries_202609 SET amount = 11 WHERE amount = 10", nullptr, nullptr,
-               nullptr);
-  EXPECT_EQ(sqlite3_changes(db), 1);
-  sqlite3_close(db);
+  EXPECT_EQ(run_sql(archive_path(), "UPDATE entries_202609 SET amount = 11 WHERE amount = 10"), 1);
   EXPECT_EQ(verify_archive(archive_path())->problems.size(), 3u);  // in each of the call's scopes
 }
 

@@ -8,27 +8,16 @@
 namespace sluiceway::store {
 namespace {
 
-class LedgerTest : public ::testing::TestWithParam<bool> {
+class LedgerTest : public BackendFixture {
  protected:
-  void SetUp() override { ledger_ = open(); }
-
-  std::shared_ptr<Ledger> open() {
-    LedgerOptions options;
-    options.path = GetParam() ? directory_.file() : ":memory:";
-    options.durability = GetParam() ? Durability::kProcess : Durability::kMemory;
-    options.admit = &plain_admit;
-    options.clock = &clock_;
-    options.threaded = false;
+  LedgerOptions options() override {
+    LedgerOptions options = BackendFixture::options();
     options.queue_max = 100;
-    auto ledger = open_ledger(options, &sink_);
-    EXPECT_TRUE(ledger.ok()) << ledger.status();
-    return ledger.ok() ? *ledger : nullptr;
+    return options;
   }
   std::shared_ptr<Scope> scope(const std::string& kind, const std::string& key,
                                std::optional<Nanousd> limit) {
-    auto opened = ledger_->open_scope({.kind = kind, .key = key, .limit = limit});
-    EXPECT_TRUE(opened.ok()) << opened.status();
-    return *opened;
+    return BackendFixture::scope({.kind = kind, .key = key, .limit = limit});
   }
   Reservation reservation(std::uint64_t n, Nanousd amount,
                           std::vector<std::shared_ptr<Scope>> scopes) {
@@ -46,39 +35,17 @@ class LedgerTest : public ::testing::TestWithParam<bool> {
     ledger_->pump();
     return sink_.wait(token);
   }
-  void end(std::uint64_t n, EntryKind kind, Nanousd amount = 0, int attempts = 1) {
-    ledger_->finish({.call_id = make_id(n), .kind = kind, .amount = amount, .attempts = attempts});
-    ledger_->pump();
-  }
-  void expect_balance(const Scope& scope, Nanousd settled, Nanousd held, Nanousd in_doubt,
-                      bool blocked = false) {
-    auto b = ledger_->balance(scope);
-    ASSERT_TRUE(b.ok()) << b.status();
-    EXPECT_EQ(b->settled, settled);
-    EXPECT_EQ(b->held, held);
-    EXPECT_EQ(b->in_doubt, in_doubt);
-    EXPECT_EQ(b->blocked, blocked);
-  }
-  void expect_books_right() {
-    auto report = ledger_->verify();
-    ASSERT_TRUE(report.ok()) << report.status();
-    for (const auto& p : report->problems) ADD_FAILURE() << p;
-  }
   void TearDown() override {
-    if (ledger_ != nullptr) {
-      expect_books_right();
-      ledger_->close();
-    }
+    if (ledger_ != nullptr) expect_books_right();
+    BackendFixture::TearDown();
   }
-
-  ScratchDirectory directory_;
-  ManualClock clock_{1'000 * kSecond, kSunday};
-  KeepingSink sink_;
-  std::shared_ptr<Ledger> ledger_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Backends, LedgerTest, ::testing::Values(false, true),
-                         [](const auto& backend) { return backend.param ? "sqlite" : "memory"; });
+INSTANTIATE_TEST_SUITE_P(Backends, LedgerTest, ::testing::Bool(), backend_name);
+
+// What a ledger in memory has not: a file that outlives it.
+class LedgerOnFile : public LedgerTest {};
+INSTANTIATE_TEST_SUITE_P(Backends, LedgerOnFile, ::testing::Values(true), backend_name);
 
 TEST_P(LedgerTest, ReserveAndSettle) {
   auto video = scope("video", "42", 3'000);
@@ -431,7 +398,7 @@ TEST_P(LedgerTest, ClosingLeavesOpenHoldsInDoubt) {
     ledger_ = nullptr;
     return;
   }
-  ledger_ = open();
+  open();
   video = scope("video", "42", 3'000);
   expect_balance(*video, 100, 0, 2'000);
   auto holds = ledger_->holds();
@@ -440,14 +407,13 @@ TEST_P(LedgerTest, ClosingLeavesOpenHoldsInDoubt) {
   EXPECT_EQ((*holds)[0].owner, 0);
 }
 
-TEST_P(LedgerTest, JobsOutliveTheirEngine) {
-  if (!GetParam()) GTEST_SKIP() << "a ledger in memory ends with its engine";
+TEST_P(LedgerOnFile, JobsOutliveTheirEngine) {
   auto video = scope("video", "42", 3'000);
   Reservation job = reservation(1, 2'000, {video});
   job.job = true;
   ask(std::move(job));
   ledger_->close();
-  ledger_ = open();
+  open();
   video = scope("video", "42", 3'000);
   expect_balance(*video, 0, 2'000, 0);
   end(1, EntryKind::kSettle, 1'900);  // by an engine that never reserved it

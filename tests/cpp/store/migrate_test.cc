@@ -9,6 +9,7 @@
 
 #include "store/failing_disk.h"
 #include "store/faults.h"
+#include "store/run_sql.h"
 #include "store/schema.h"
 #include "store/store_testing.h"
 
@@ -180,14 +181,6 @@ INSERT INTO entries_202611(call_id, attempt, kind, time_ns, amount, labels, pric
 PRAGMA user_version = 2;
 )sql";
 
-void run_sql(const std::string& path, const char* sql) {
-  sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
-  char* error = nullptr;
-  ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, &error), SQLITE_OK) << error;
-  sqlite3_close(db);
-}
-
 std::int64_t version_of(const std::string& path) {
   sqlite3* db = nullptr;
   sqlite3_stmt* row = nullptr;
@@ -200,24 +193,19 @@ std::int64_t version_of(const std::string& path) {
   return version;
 }
 
-class MigrateTest : public ::testing::Test {
+class MigrateTest : public LedgerFixture {
  protected:
+  MigrateTest() : LedgerFixture(kSunday + 2 * kSecond) {}
+
   void SetUp() override {
     run_sql(directory_.file(), "PRAGMA journal_mode=WAL");
     run_sql(directory_.file(), kVersion1);
     run_sql(directory_.file(), kRows);
   }
-  StatusOr<std::shared_ptr<Ledger>> open() {
-    return open_ledger({.path = directory_.file(),
-                        .durability = Durability::kProcess,
-                        .admit = &plain_admit,
-                        .clock = &clock_,
-                        .threaded = false},
-                       &sink_);
-  }
+  StatusOr<std::shared_ptr<Ledger>> try_open() { return open_ledger(options(), &sink_); }
   // Everything that version 1 had is there, and what version 2 does works on it.
   void expect_migrated() {
-    auto opened = open();
+    auto opened = try_open();
     ASSERT_TRUE(opened.ok()) << opened.status();
     Ledger& ledger = **opened;
     auto report = ledger.verify();
@@ -250,10 +238,6 @@ class MigrateTest : public ::testing::Test {
     EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
     ledger.close();
   }
-
-  ScratchDirectory directory_;
-  ManualClock clock_{1'000 * kSecond, kSunday + 2 * kSecond};
-  KeepingSink sink_;
 };
 
 TEST_F(MigrateTest, KeepsEverything) {
@@ -282,7 +266,7 @@ TEST_F(MigrateTest, IsRefusedWhileAnOlderEngineLives) {
   char letter = 0;
   ASSERT_EQ(::read(ready[0], &letter, 1), 1);
   ASSERT_EQ(letter, 'y');
-  EXPECT_EQ(open().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(try_open().status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(version_of(directory_.file()), 1);
   ::close(stop[1]);
   int status = 0;
@@ -299,7 +283,7 @@ TEST_F(MigrateTest, ACrashInTheMiddleLeavesOneOrTheOther) {
       set_fault_hook([&](const char* passed) {
         if (label == passed) ::kill(::getpid(), SIGKILL);
       });
-      (void)open();
+      (void)try_open();
       ::_exit(0);
     }
     int status = 0;
@@ -316,7 +300,7 @@ TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
     FailingDisk disk;
     for (int after = 0; after < 40; ++after) {
       disk.fail(SQLITE_FULL, after);
-      auto opened = open();
+      auto opened = try_open();
       disk.heal();
       if (opened.ok()) {
         (*opened)->close();
@@ -333,11 +317,11 @@ TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
 
 TEST_F(MigrateTest, ANewerFileIsRefused) {
   run_sql(directory_.file(), "PRAGMA user_version = 4");
-  EXPECT_EQ(open().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(try_open().status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(MigrateTest, AFileMigratedUnderARunningEngineIsLeftAlone) {
-  auto ledger = *open();
+  auto ledger = *try_open();
   auto video = *ledger->open_scope({.kind = "video", .key = "42", .limit = 1'000});
   run_sql(directory_.file(), "PRAGMA user_version = 4");
   ledger->reserve({.token = 3, .call_id = make_id(3), .amount = 1, .scopes = {video}});
@@ -353,7 +337,7 @@ TEST_F(MigrateTest, AFileMigratedUnderARunningEngineIsLeftAlone) {
 // All that version 2 had is there, and a limit that changes now is remembered.
 TEST_F(MigrateTest, AFileOfVersion2IsMigrated) {
   run_sql(directory_.file(), kToVersion2);
-  auto opened = open();
+  auto opened = try_open();
   ASSERT_TRUE(opened.ok()) << opened.status();
   Ledger& ledger = **opened;
   EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});

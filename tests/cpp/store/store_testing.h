@@ -1,5 +1,5 @@
 // What the ledger's tests share: an admit function of their own, a sink that keeps verdicts, ids,
-// and a scratch directory.
+// a scratch directory, and the ledger that a test drives in its own thread with a clock it moves.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,8 +9,10 @@
 #include <condition_variable>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -109,6 +111,92 @@ inline std::shared_ptr<const CallLabels> plain_labels() {
                                               .account = "main",
                                               .tags = "team=red"}));
   return *labels;
+}
+
+// A ledger on a file, closed after the test. Ids and tokens are the number of the call.
+class LedgerFixture : public ::testing::Test {
+ protected:
+  explicit LedgerFixture(std::int64_t wall_ns = kSunday) : clock_(1'000 * kSecond, wall_ns) {}
+
+  void SetUp() override { open(); }
+  void TearDown() override {
+    if (ledger_ != nullptr) ledger_->close();
+  }
+  virtual LedgerOptions options() {
+    return {.path = directory_.file(),
+            .durability = Durability::kProcess,
+            .admit = &plain_admit,
+            .clock = &clock_,
+            .threaded = false};
+  }
+  // Also after a close(), for what the file alone tells.
+  virtual void open() {
+    auto ledger = open_ledger(options(), &sink_);
+    ASSERT_TRUE(ledger.ok()) << ledger.status();
+    ledger_ = *ledger;
+  }
+  std::shared_ptr<Scope> scope(const ScopeConfig& config) {
+    auto opened = ledger_->open_scope(config);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    return *opened;
+  }
+  void reserve(std::uint64_t n, Nanousd amount, std::vector<std::shared_ptr<Scope>> scopes) {
+    ledger_->reserve({.token = n,
+                      .call_id = make_id(n),
+                      .intent_id = make_id(n),
+                      .amount = amount,
+                      .scopes = std::move(scopes),
+                      .labels = plain_labels()});
+  }
+  Verdict::Kind ask(std::uint64_t n, Nanousd amount, std::vector<std::shared_ptr<Scope>> scopes) {
+    reserve(n, amount, std::move(scopes));
+    ledger_->pump();
+    return sink_.wait(n).kind;
+  }
+  void end(std::uint64_t n, EntryKind kind, Nanousd amount = 0, int attempts = 1) {
+    ledger_->finish({.call_id = make_id(n), .kind = kind, .amount = amount, .attempts = attempts});
+    ledger_->pump();
+  }
+  void settle(std::uint64_t n, Nanousd amount) { end(n, EntryKind::kSettle, amount); }
+  void expect_balance(const Scope& scope, Nanousd settled, Nanousd held, Nanousd in_doubt,
+                      bool blocked = false) {
+    auto b = ledger_->balance(scope);
+    ASSERT_TRUE(b.ok()) << b.status();
+    EXPECT_EQ(b->settled, settled);
+    EXPECT_EQ(b->held, held);
+    EXPECT_EQ(b->in_doubt, in_doubt);
+    EXPECT_EQ(b->blocked, blocked);
+  }
+  std::vector<std::string> problems() {
+    auto report = ledger_->verify();
+    EXPECT_TRUE(report.ok()) << report.status();
+    return report.ok() ? report->problems : std::vector<std::string>{};
+  }
+  void expect_books_right() { EXPECT_EQ(problems(), std::vector<std::string>{}); }
+
+  ScratchDirectory directory_;
+  ManualClock clock_;
+  KeepingSink sink_;
+  std::shared_ptr<Ledger> ledger_;
+};
+
+// The same on both backends: a file where the parameter is true, else in memory.
+//
+//   INSTANTIATE_TEST_SUITE_P(Backends, JobTest, ::testing::Bool(), backend_name);
+class BackendFixture : public LedgerFixture, public ::testing::WithParamInterface<bool> {
+ protected:
+  LedgerOptions options() override {
+    LedgerOptions options = LedgerFixture::options();
+    if (!GetParam()) {
+      options.path = ":memory:";
+      options.durability = Durability::kMemory;
+    }
+    return options;
+  }
+};
+
+inline std::string backend_name(const ::testing::TestParamInfo<bool>& backend) {
+  return backend.param ? "sqlite" : "memory";
 }
 
 }  // namespace sluiceway::store

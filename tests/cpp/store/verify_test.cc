@@ -1,27 +1,27 @@
 // The replay by slices: it agrees while calls are written, and finds what does not agree.
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <atomic>
 #include <thread>
 
+#include "store/run_sql.h"
 #include "store/sqlite_reader.h"
 #include "store/store_testing.h"
 
 namespace sluiceway::store {
 namespace {
 
-class VerifySlices : public ::testing::Test {
+class VerifySlices : public LedgerFixture {
  protected:
-  void SetUp() override {
-    ledger_ = *open_ledger({.path = directory_.file(),
-                            .durability = Durability::kProcess,
-                            .admit = &plain_admit,
-                            .threaded = false},
-                           &sink_);
-    scope_ = *ledger_->open_scope({.kind = "day", .limit = 1'000'000});
+  LedgerOptions options() override {
+    LedgerOptions options = LedgerFixture::options();
+    options.clock = nullptr;  // the system's
+    return options;
   }
-  void TearDown() override { ledger_->close(); }
+  void open() override {
+    ASSERT_NO_FATAL_FAILURE(LedgerFixture::open());
+    scope_ = scope({.kind = "day", .limit = 1'000'000});
+  }
   // Calls `first` to `last` of 10 each, reserved.
   void reserve(std::uint64_t first, std::uint64_t last) {
     for (std::uint64_t n = first; n <= last; ++n) {
@@ -40,9 +40,6 @@ class VerifySlices : public ::testing::Test {
     ledger_->pump();
   }
 
-  ScratchDirectory directory_;
-  KeepingSink sink_;
-  std::shared_ptr<Ledger> ledger_;
   std::shared_ptr<Scope> scope_;
 };
 
@@ -82,18 +79,13 @@ TEST_F(VerifySlices, AgreesWhileCallsAreWritten) {
   }
   stop = true;
   looker.join();
-  EXPECT_EQ(ledger_->verify()->problems, std::vector<std::string>{});
+  expect_books_right();
 }
 
 TEST_F(VerifySlices, FindsAChangedBalanceAndAHoldWithoutItsCall) {
   reserve(1, 20);
   settle(1, 10);
-  sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open(directory_.file().c_str(), &db), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(db, "UPDATE balances SET settled = 71; UPDATE holds SET amount = 11",
-                         nullptr, nullptr, nullptr),
-            SQLITE_OK);
-  sqlite3_close(db);
+  run_sql(directory_.file(), "UPDATE balances SET settled = 71; UPDATE holds SET amount = 11");
   SqliteReader reader(directory_.file());
   auto report = reader.verify(3);
   ASSERT_TRUE(report.ok()) << report.status();
