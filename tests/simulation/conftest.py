@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-import pytest
+from tests.fixtures import clean_environment as clean_environment
 
 # Reads SLUICEWAY_SEED and SLUICEWAY_PROOF before the environment is emptied.
 from tests.simulation import plans as plans
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Removes what would reach a gateway of the tests."""
-    for name in list(os.environ):
-        if name.startswith("SLUICEWAY_") or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import sluiceway
+from tests.fixtures import reaches_gateways
 
 ROOT = Path(sluiceway.__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("worker.py")
@@ -43,11 +44,7 @@ class Kill:
 
 def environment(simulator_url: str) -> dict[str, str]:
     """This environment without keys and settings of whoever runs the tests, plus the simulator."""
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("SLUICEWAY_") and not name.endswith("_API_KEY")
-    }
+    clean = {name: value for name, value in os.environ.items() if not reaches_gateways(name)}
     paths = [str(ROOT), *clean.get("PYTHONPATH", "").split(os.pathsep)]
     clean["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     clean["SLUICEWAY_SIMULATOR_URL"] = simulator_url

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sluiceway.cli import main
+from tests.fixtures import empty_environment
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -18,9 +18,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Runs `sluiceway ...` in an empty folder; gives its status, output and errors."""
-    for name in list(os.environ):
-        if name.startswith("SLUICEWAY_") or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
+    empty_environment(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:

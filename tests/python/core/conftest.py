@@ -9,6 +9,7 @@ import pytest
 
 from sluiceway import _core, simulator
 from sluiceway.simulator import Simulator
+from tests.fixtures import sim as sim
 from tests.python.core.kit import Bench
 
 SEED = 20261122
@@ -21,14 +22,6 @@ def running_simulator() -> Iterator[Simulator]:
     print(f"seed {SEED}")
     with simulator.start(seed=SEED) as running:
         yield running
-
-
-@pytest.fixture
-def sim(running_simulator: Simulator) -> Simulator:
-    """The simulator with an empty script and empty books."""
-    running_simulator.script([])
-    running_simulator.reset()
-    return running_simulator
 
 
 @pytest.fixture

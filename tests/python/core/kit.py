@@ -23,6 +23,7 @@ import pytest
 from sluiceway import _core
 from sluiceway.providers.registry import load_registry
 from sluiceway.simulator import Simulator
+from tests.fixtures import QUICK_RETRY
 
 PROVIDER, MODEL, ACCOUNT = "openai", "gpt-6-luna", "default"
 INPUT_NANOUSD, OUTPUT_NANOUSD = 2_000, 8_000
@@ -30,8 +31,6 @@ MAX_OUTPUT = 64
 WAIT_S = 20.0  # far beyond what anything here takes: only a hang reaches it
 KEY = "not-a-key"
 ROOT = Path(__file__).resolve().parents[3]
-# What a retry waits, so that tests need not: the shapes of the waits are tested in C++.
-QUICK_RETRY = {"base_s": 0.001, "throttle_base_s": 0.001, "cap_s": 0.002, "budget_percent": 1000}
 BREAKER_OFF = {"enabled": False}
 PROTOCOLS = ["h1", "h1-tls", "h2-tls"]
 

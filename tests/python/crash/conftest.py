@@ -16,6 +16,8 @@ import pytest
 import sluiceway
 from sluiceway import Gateway, simulator
 from sluiceway.simulator import Simulator
+from tests.fixtures import clean_environment as clean_environment
+from tests.fixtures import sim as sim
 
 ROOT = Path(sluiceway.__file__).resolve().parents[1]
 TIMEOUT_S = 60.0
@@ -24,27 +26,11 @@ FORKS_ARE_MEANT = "ignore:This process:DeprecationWarning"
 _POLL_S = 0.01
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No keys, no base URLs and no ledger of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith("SLUICEWAY_") or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
-
-
 @pytest.fixture(scope="module")
 def running_simulator() -> Iterator[Simulator]:
     """One simulator a module, in a process of its own: no script here inherits its thread."""
     with simulator.spawn(tls=False, seed=7) as running:
         yield running
-
-
-@pytest.fixture
-def sim(running_simulator: Simulator) -> Simulator:
-    """The simulator with an empty script and empty books."""
-    running_simulator.script([])
-    running_simulator.reset()
-    return running_simulator
 
 
 class Scripts:

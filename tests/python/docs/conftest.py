@@ -10,6 +10,7 @@ import pytest
 
 from sluiceway import simulator
 from sluiceway.simulator import Simulator
+from tests.fixtures import reaches_gateways
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def reader(
     monkeypatch.chdir(tmp_path)
     before = dict(os.environ)
     for name in before:
-        if name.startswith("SLUICEWAY_") or name.endswith("_API_KEY"):
+        if reaches_gateways(name):
             del os.environ[name]
     os.environ["SLUICEWAY_SIMULATOR_URL"] = running_simulator.http_url
     yield running_simulator

@@ -6,21 +6,11 @@ import importlib.util
 
 import pytest
 
-from tests.python.crash.conftest import (
-    Scripts as Scripts,
-)
-from tests.python.crash.conftest import (
-    clean_environment as clean_environment,
-)
-from tests.python.crash.conftest import (
-    running_simulator as running_simulator,
-)
-from tests.python.crash.conftest import (
-    scripts as scripts,
-)
-from tests.python.crash.conftest import (
-    sim as sim,
-)
+from tests.fixtures import clean_environment as clean_environment
+from tests.fixtures import sim as sim
+from tests.python.crash.conftest import Scripts as Scripts
+from tests.python.crash.conftest import running_simulator as running_simulator
+from tests.python.crash.conftest import scripts as scripts
 
 COST_NANOUSD = 10_350  # of HEAD's prompt: see crash/test_fork.py
 HEAD = """

@@ -9,18 +9,18 @@ import pytest
 
 from sluiceway import Gateway
 from sluiceway.simulator.faults import FaultServer
+from tests.fixtures import QUICK_RETRY, empty_environment
 
 MODEL = "openai/gpt-6-luna"
 MakeGateway = Callable[..., Gateway]
-_RETRY = {"base_s": 0.001, "throttle_base_s": 0.001, "cap_s": 0.002, "budget_percent": 1000}
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of whoever runs the tests: no keys, no proxies."""
+    empty_environment(monkeypatch)
     for name in list(os.environ):
-        own = name.startswith("SLUICEWAY_") or name.endswith("_API_KEY")
-        if own or name.lower().endswith("_proxy"):
+        if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
 
@@ -35,7 +35,7 @@ def reach_url() -> Iterator[MakeGateway]:
             {
                 "ledger": {"path": ":memory:", "durability": "memory"},
                 "accounts": {"openai": {"default": {"base_url": base_url, **account}}},
-                "retries": {"openai": _RETRY},
+                "retries": {"openai": QUICK_RETRY},
                 "breakers": {"openai": {"enabled": False}},
             }
         )

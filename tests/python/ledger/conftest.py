@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +10,14 @@ from typing import Any
 
 import pytest
 
-from sluiceway import Gateway, InDoubt, simulator
+from sluiceway import Gateway, InDoubt
 from sluiceway.simulator import Simulator
+from tests.fixtures import clean_environment as clean_environment
+from tests.fixtures import running_simulator as running_simulator
 
 # "hi" is 1 token and 3 of the message, the answer 16: 4 * 100 + 16 * 500 nano-dollars.
 COST = 8_400
 MODEL = "openai/gpt-6-luna"
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No keys, no base URLs and no ledger of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith("SLUICEWAY_") or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def running_simulator() -> Iterator[Simulator]:
-    """One simulator a module."""
-    with simulator.start(tls=False, seed=7) as running:
-        yield running
 
 
 @dataclass

@@ -7,29 +7,13 @@ empties the environment.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
 
 import pytest
 
-from sluiceway import simulator
 from sluiceway.simulator import Simulator
+from tests.fixtures import clean_environment as clean_environment
+from tests.fixtures import running_simulator as running_simulator
 from tests.python.machines import profile as profile
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No keys, no base URLs and no ledger of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith("SLUICEWAY_") or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def running_simulator() -> Iterator[Simulator]:
-    """One simulator a module: starting it takes longer than an example."""
-    with simulator.start(tls=False, seed=7) as running:
-        yield running
 
 
 @pytest.fixture

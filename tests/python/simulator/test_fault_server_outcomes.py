@@ -7,7 +7,6 @@ for re-sending and for the caller); what was executed and charged stands in the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -18,11 +17,11 @@ from sluiceway import Gateway, SluicewayError, _core
 from sluiceway.errors import error_class
 from sluiceway.simulator.faults import FAULTS, PROTOCOLS, Fault, FaultServer
 from sluiceway.simulator.faults.table import STANDING
+from tests.fixtures import QUICK_RETRY, empty_environment
 
 OUTCOMES: dict[str, dict[str, Any]] = {row["failure"]: row for row in _core.outcome_rows()}
 COMES_TO: dict[str, dict[str, str]] = {row["fault"]: row for row in _core.fault_rows()}
 MODEL = "openai/gpt-6-luna"
-RETRY = {"base_s": 0.001, "throttle_base_s": 0.001, "cap_s": 0.002, "budget_percent": 1000}
 SILENCE_S = 0.4
 CASES = [
     pytest.param(fault, protocol, stream, id=f"{fault.name}-{protocol}{'-stream' * stream}")
@@ -35,9 +34,7 @@ CASES = [
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No keys, no base URLs and no ledger of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith("SLUICEWAY_") or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
+    empty_environment(monkeypatch)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
 
 
@@ -62,7 +59,7 @@ def gateway(server: FaultServer, protocol: str) -> Gateway:
         {
             "ledger": {"path": ":memory:", "durability": "memory"},
             "accounts": {"openai": {"default": account}},
-            "retries": {"openai": RETRY},
+            "retries": {"openai": QUICK_RETRY},
             "breakers": {"openai": {"enabled": False}},
         }
     )
