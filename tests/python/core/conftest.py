@@ -11,6 +11,7 @@ from sluiceway import _core, simulator
 from sluiceway.simulator import Simulator
 from tests.fixtures import sim as sim
 from tests.python.core.kit import Bench
+from tests.python.core.loops import run as run
 
 SEED = 20261122
 MakeEngine = Callable[..., Any]

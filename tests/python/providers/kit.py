@@ -147,6 +147,11 @@ def chat(usage: Any, text: str = "four", **more: Any) -> dict[str, Any]:
     return body if usage is ... else {**body, "usage": usage}
 
 
+def openai(**fields: Any) -> dict[str, Any]:
+    """OpenAI's usage of 100 and 10 tokens, with `fields` beside or instead."""
+    return {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, **fields}
+
+
 def messages(usage: Any, text: str = "four") -> dict[str, Any]:
     """An Anthropic message with this usage."""
     content = [{"type": "text", "text": text}]

@@ -12,14 +12,6 @@ from sluiceway import Gateway
 from tests.python.providers.kit import Wire
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[Wire]:
-    """The server of the answers."""
-    made = Wire()
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def gw(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     """A gateway whose OpenAI is that server."""

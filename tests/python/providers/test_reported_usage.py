@@ -38,14 +38,6 @@ DIALECTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[Wire]:
-    """One engine and one server for all."""
-    made = Wire()
-    yield made
-    made.close()
-
-
 def _body(dialect: str, usage: dict[str, Any]) -> dict[str, Any]:
     if dialect.endswith("responses"):
         content = [{"type": "output_text", "text": "x"}]

@@ -1,4 +1,4 @@
-"""The traps of usage: each a body through the real core, buckets and cost worked out by hand.
+"""The traps of usage in a whole answer: bodies through the real core, costs worked out by hand.
 
 Rates (kit.py), nano-dollars a token: input 1,000, cache read 100, write 5 m 1,250, write 1 h 2,000,
 output and reasoning 5,000, audio in 3,000 and out 9,000; a search 10,000,000.
@@ -6,33 +6,12 @@ output and reasoning 5,000, audio in 3,000 and out 9,000; a search 10,000,000.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.python.providers.kit import (
-    CEILING,
-    Wire,
-    chat,
-    chunk,
-    events,
-    messages,
-    named_events,
-)
-
-
-@pytest.fixture(scope="module")
-def wire() -> Iterator[Wire]:
-    """One engine and one server for all."""
-    made = Wire()
-    yield made
-    made.close()
-
-
-def openai(**fields: Any) -> dict[str, Any]:
-    return {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, **fields}
-
+from sluiceway import InvalidRequest
+from tests.python.providers.kit import CEILING, RATES, Wire, chat, messages, openai, sheet
 
 # name: dialect, body, buckets, cost in nano-dollars
 SETTLED: dict[str, tuple[str, Any, dict[str, int], int]] = {
@@ -282,8 +261,6 @@ def test_the_largest_count_that_is_believed(wire: Wire) -> None:
 
 
 def test_a_bucket_without_a_rate_is_not_free(wire: Wire) -> None:
-    from tests.python.providers.kit import RATES, sheet
-
     prices = sheet({bucket: rate for bucket, rate in RATES.items() if bucket != "searches"})
     usage = {"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"web_search_requests": 1}}
     call = wire.ask("anthropic_messages", messages(usage), prices=prices)
@@ -310,90 +287,6 @@ def test_usage_twice_in_one_object_is_read_once(wire: Wire) -> None:
     assert wire.ask("openai_chat", body).cost_nanousd == 150_000
 
 
-# --------------------------------------------------------------------------------------- streams
-
-
-def test_usage_that_grows_in_each_chunk_is_not_added_up(wire: Wire) -> None:
-    body = events(
-        chunk("a", usage={"prompt_tokens": 100, "completion_tokens": 1}),
-        chunk("b", usage={"prompt_tokens": 100, "completion_tokens": 5}),
-        chunk("c", "stop", usage={"prompt_tokens": 100, "completion_tokens": 10}),
-    )
-    call = wire.ask("openai_chat", body, stream=True)
-    assert (call.text, call.usage) == ("abc", {"input": 100, "output": 10})
-    assert (call.cost_nanousd, call.cost_source) == (150_000, "table")
-
-
-def test_usage_twice_in_a_stream_is_not_added_up(wire: Wire) -> None:
-    usage = {"prompt_tokens": 100, "completion_tokens": 10}
-    body = events(chunk("a"), chunk("", "stop", usage=usage), {"choices": [], "usage": usage})
-    assert wire.ask("openai_chat", body, stream=True).cost_nanousd == 150_000
-
-
-def test_the_usage_of_a_stream_that_is_null_until_its_last_chunk(wire: Wire) -> None:
-    last = {"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
-    body = events(chunk("a", usage=None), chunk("", "stop", usage=None), last)
-    assert wire.ask("openai_chat", body, stream=True).cost_nanousd == 150_000
-
-
-def test_a_stream_without_its_option_has_no_usage(wire: Wire) -> None:
-    # Without stream_options.include_usage: two tokens of text ("eightchr") are shown as estimate.
-    call = wire.ask("openai_chat", events(chunk("eightchr"), chunk("", "stop")), stream=True)
-    assert call.ok
-    assert (call.usage, call.held_nanousd) == ({}, CEILING)
-    assert (call.cost_nanousd, call.cost_source) == (1_000 + 2 * 5_000, "estimated")
-
-
-def test_a_cut_stream_keeps_its_money_and_shows_what_was_delivered(wire: Wire) -> None:
-    growing = {"prompt_tokens": 100, "completion_tokens": 1}
-    body = events(chunk("x" * 400, usage=growing), end="")
-    call = wire.ask("openai_chat", body, stream=True)
-    assert call.error_kind == "stream_broken"
-    assert call.held_nanousd == CEILING
-    # 100 tokens in, and 400 bytes out instead of the one token that was counted so far.
-    assert (call.cost_nanousd, call.cost_source) == (100_000 + 100 * 5_000, "estimated")
-
-
-def test_a_cut_after_the_final_usage_settles(wire: Wire) -> None:
-    last = {"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
-    call = wire.ask("openai_chat", events(chunk("a"), chunk("", "stop"), last, end=""), stream=True)
-    assert (call.cost_nanousd, call.cost_source, call.held_nanousd) == (150_000, "table", 0)
-
-
-def test_the_two_halves_of_anthropics_usage(wire: Wire) -> None:
-    start = {"input_tokens": 100, "cache_read_input_tokens": 40, "output_tokens": 1}
-    final = {"output_tokens": 10, "server_tool_use": {"web_search_requests": 1}}
-    body = named_events(
-        {"type": "message_start", "message": {"model": "m", "usage": start}},
-        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "four"}},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": final},
-        {"type": "message_stop"},
-    )
-    call = wire.ask("anthropic_messages", body, stream=True)
-    assert call.usage == {"input": 100, "cache_read": 40, "output": 10, "searches": 1}
-    assert call.cost_nanousd == 100_000 + 4_000 + 50_000 + 10_000_000
-
-
-def test_a_stream_of_responses(wire: Wire) -> None:
-    done = {
-        "status": "completed",
-        "output": [{"type": "web_search_call"}],
-        "usage": {"input_tokens": 100, "output_tokens": 10},
-    }
-    body = named_events(
-        {"type": "response.created", "response": {"model": "m", "id": "r", "usage": None}},
-        {"type": "response.output_text.delta", "delta": "four"},
-        {"type": "response.completed", "response": done},
-    )
-    call = wire.ask("openai_responses", body, stream=True)
-    assert (call.text, call.served_model, call.finish_reason) == ("four", "m", "completed")
-    assert call.usage == {"input": 100, "output": 10, "searches": 1}
-    assert call.cost_nanousd == 150_000 + 10_000_000
-
-
-# ------------------------------------------------------------------------- counted before sending
-
-
 def test_speech_costs_what_was_counted_before_it_was_sent(wire: Wire) -> None:
     call = wire.ask("openai_speech", b"\xff\xf3 sound", lenient=True, other_units={"characters": 7})
     assert call.ok
@@ -405,133 +298,5 @@ def test_speech_costs_what_was_counted_before_it_was_sent(wire: Wire) -> None:
 
 @pytest.mark.parametrize("units", [{"input": 1}, {"moons": 1}, {"characters": -1}])
 def test_units_that_cannot_be_counted_before(wire: Wire, units: dict[str, int]) -> None:
-    from sluiceway import InvalidRequest
-
     with pytest.raises(InvalidRequest):
         wire.ask("openai_speech", b"", lenient=True, other_units=units)
-
-
-# --------------------------------------------------------------------------------- reported costs
-
-REPORTED: dict[str, tuple[str, int]] = {
-    "a decimal": ('{"cost":0.00435825}', 4_358_250),
-    "a whole number": ('{"cost":2}', 2_000_000_000),
-    "as text": ('{"cost":"0.25"}', 250_000_000),
-    "with an exponent": ('{"cost":1.5e-06}', 1_500),
-    "more than nine decimals, up": ('{"cost":0.0076509169000000005}', 7_650_917),
-    "a half goes to the even one": ('{"cost":0.0000000025}', 2),
-    "below a nano-dollar": ('{"cost":0.0000000004}', 0),
-    "zero is a cost": ('{"cost":0,"prompt_tokens":100,"completion_tokens":10}', 0),
-    "inside an object": ('{"cost":{"request_cost":0.005,"total_cost":0.00502}}', 5_020_000),
-    "ticks": ('{"cost_in_usd_ticks":10959000}', 1_095_900),
-    "ticks above one dollar": ('{"cost_in_usd_ticks":123456789012345}', 12_345_678_901_234),
-    "a tick and a half": ('{"cost_in_usd_ticks":15}', 2),
-    "dollars before ticks": ('{"cost":0.5,"cost_in_usd_ticks":1}', 500_000_000),
-    "ticks where dollars are null": ('{"cost":null,"cost_in_usd_ticks":10}', 1),
-}
-
-
-@pytest.mark.parametrize("name", REPORTED)
-def test_a_reported_cost_wins_and_is_exact(wire: Wire, name: str) -> None:
-    usage, cost = REPORTED[name]
-    body = '{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"usage":' + usage + "}"
-    call = wire.ask("openai_compatible", body)
-    assert (call.cost_nanousd, call.cost_source, call.held_nanousd) == (cost, "provider", 0)
-
-
-@pytest.mark.parametrize("cost", ["-0.5", "null", '"much"', "{}", "1000000.1", "1e300", "true"])
-def test_a_cost_that_is_none_leaves_the_table(wire: Wire, cost: str) -> None:
-    body = (
-        '{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],'
-        '"usage":{"prompt_tokens":100,"completion_tokens":10,"cost":' + cost + "}}"
-    )
-    call = wire.ask("openai_compatible", body)
-    assert (call.cost_nanousd, call.cost_source) == (150_000, "table")
-
-
-def test_a_cost_that_grows_and_comes_alone_at_the_end(wire: Wire) -> None:
-    body = events(
-        chunk("a", usage={"cost": 0.001}),
-        chunk("b", "stop", usage={"cost": 0.002}),
-        {"choices": [], "usage": {"cost": 0.003}},
-    )
-    call = wire.ask("openai_compatible", body, stream=True)
-    assert (call.cost_nanousd, call.cost_source) == (3_000_000, "provider")
-    cut = events(chunk("a", usage={"cost": 0.001}), end="")
-    call = wire.ask("openai_compatible", cut, stream=True)
-    assert (call.cost_nanousd, call.cost_source) == (1_000_000, "estimated")
-    assert call.held_nanousd == CEILING
-
-
-def test_openai_itself_is_not_believed_about_a_cost_it_never_reports(wire: Wire) -> None:
-    call = wire.ask("openai_chat", chat(openai(cost=0)))
-    assert (call.cost_nanousd, call.cost_source) == (150_000, "table")
-
-
-# ---------------------------------------------------------------------------- the tier that served
-
-
-@pytest.mark.parametrize(
-    ("asked", "served", "cost"),
-    [
-        ("priority", "default", 150_000),  # sent as priority, served as ordinary
-        ("", "priority", 300_000),
-        ("priority", "fast", 300_000),
-        ("flex", "flex", 75_000),
-        ("flex", "default", 150_000),
-        ("flex", None, 75_000),  # nothing is said: what was asked for
-        ("priority", "moon", 300_000),  # a word that we do not know
-    ],
-)
-def test_the_tier_that_served_is_billed(
-    wire: Wire, asked: str, served: str | None, cost: int
-) -> None:
-    call = wire.ask("openai_chat", chat(openai(), service_tier=served), tier=asked)
-    assert (call.cost_nanousd, call.cost_source) == (cost, "table")
-    usage = {"prompt_tokens": 100, "completion_tokens": 10}
-    body = events(
-        chunk("a", service_tier=served),
-        chunk("", "stop", service_tier=served),
-        {"choices": [], "usage": usage, "service_tier": served},
-    )
-    assert wire.ask("openai_chat", body, stream=True, tier=asked).cost_nanousd == cost
-
-
-@pytest.mark.parametrize(
-    ("asked", "served", "cost"),
-    [
-        ("", {"service_tier": "standard", "inference_geo": "us"}, 165_000),
-        ("us", {"service_tier": "standard", "inference_geo": "global"}, 150_000),
-        ("us", {"service_tier": "standard", "inference_geo": "not_available"}, 165_000),
-        ("", {"service_tier": "batch"}, 75_000),
-        ("", {"service_tier": "batch", "inference_geo": "us"}, 165_000),
-        ("", {"service_tier": "priority"}, 150_000),
-        ("us", {}, 165_000),
-    ],
-)
-def test_where_and_how_anthropic_served(
-    wire: Wire, asked: str, served: dict[str, str], cost: int
-) -> None:
-    usage = {"input_tokens": 100, "output_tokens": 10, **served}
-    assert wire.ask("anthropic_messages", messages(usage), tier=asked).cost_nanousd == cost
-    body = named_events(
-        {"type": "message_start", "message": {"usage": {**usage, "output_tokens": 1}}},
-        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "four"}},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "end_turn"},
-            "usage": {"output_tokens": 10},
-        },
-        {"type": "message_stop"},
-    )
-    call = wire.ask("anthropic_messages", body, stream=True, tier=asked)
-    assert call.cost_nanousd == cost
-
-
-def test_a_served_tier_without_a_row_is_not_guessed(wire: Wire) -> None:
-    from tests.python.providers.kit import sheet
-
-    prices = sheet()
-    prices["rows"] = [row for row in prices["rows"] if row["service_tier"] != "flex"]
-    call = wire.ask("openai_chat", chat(openai(), service_tier="flex"), prices=prices)
-    assert (call.cost_nanousd, call.held_nanousd) == (None, CEILING)
