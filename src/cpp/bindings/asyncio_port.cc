@@ -144,6 +144,7 @@ bool serve(LoopPort& port, const engine::Call& call, std::vector<PyObject*>& rea
 thread_local std::shared_ptr<LoopPort>* draining = nullptr;
 
 bool drain(std::shared_ptr<LoopPort> port) {
+  pause_for_fork();  // what is taken may be a turn of the engine
   auto calls = port->take();
   bool ok = true;
   {
@@ -154,9 +155,11 @@ bool drain(std::shared_ptr<LoopPort> port) {
     for (; done < calls.size() && done < kBatchMax && ok; ++done) {
       ok = serve(*port, *calls[done], ready);
     }
+    pause_for_fork();  // the tasks ran Python code since, and the cork's end goes into the engine
     draining = outer;
     if (done < calls.size()) port->put_back(std::move(calls), done);
   }
+  port->offer_turns();
   if (ok && after_drain) after_drain();
   return ok;
 }
@@ -225,6 +228,7 @@ PyObject* next_step(Awaitable* self) {
     }
     port = port_of(loop.ptr());
   }
+  port->know(self->awaited->engine);
   port->waiting.emplace(&call, Py_NewRef(reinterpret_cast<PyObject*>(self)));
   self->port = port.get();
   if (call.attach(port, self->awaited->for_deltas)) {

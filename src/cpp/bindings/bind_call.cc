@@ -106,6 +106,7 @@ void wait(PyCall& self, bool for_deltas) {
           "the call was made before this process was forked; it goes on in the parent");
   }
   if (!self.call->attach(nullptr, for_deltas)) {
+    pause_for_fork();
     self.engine->uncork();  // inside a drain the engine may not have heard of it yet
     if (!wait_in_greenlet({self.engine, self.call, for_deltas})) {
       const auto waiter = std::make_shared<BlockedThread>();

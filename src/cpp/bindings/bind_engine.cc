@@ -270,6 +270,7 @@ py::dict stats_dict(EngineHost& host) {
   put("flights_joined", c.flights_joined);
   put("breaker_opened", c.breaker_opened);
   put("turns", c.turns);
+  put("turns_by_loops", c.turns_by_loops);
   put("wakes", c.wakes);
   put("streamed_deltas", c.streamed_deltas);
   pause_for_fork();

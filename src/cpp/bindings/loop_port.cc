@@ -1,6 +1,7 @@
 // A loop's queue and bell: see loop_port.h.
 #include "bindings/loop_port.h"
 
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -9,7 +10,20 @@
 
 namespace sluiceway::bindings {
 
-LoopPort::LoopPort() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+namespace {
+// Drains that are further apart than this do not gain by their own turns what it costs to change
+// over.
+constexpr std::int64_t kBriskNs = kNsPerMs;
+}  // namespace
+
+LoopPort::LoopPort()
+    : set_(::epoll_create1(EPOLL_CLOEXEC)), bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (set_ >= 0 && bell_ >= 0) {
+    change(EPOLL_CTL_ADD, bell_);
+  } else {
+    close_fd();
+  }
+}
 
 LoopPort::~LoopPort() {
   close_fd();
@@ -29,12 +43,15 @@ PyObject* LoopPort::new_loop_reference() const {
 }
 
 void LoopPort::abandon_in_child() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));  // no lock: the parent's engine may have held it
+  // No lock: the parent's engine may have held it. The set is the parent's too and is not changed.
+  if (set_ >= 0) ::close(std::exchange(set_, -1));
+  if (bell_ >= 0) ::close(std::exchange(bell_, -1));
 }
 
 void LoopPort::close_fd() {
   const std::lock_guard<std::mutex> lock(mutex_);  // the engine may be ringing
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (set_ >= 0) ::close(std::exchange(set_, -1));
+  if (bell_ >= 0) ::close(std::exchange(bell_, -1));
 }
 
 void LoopPort::push(std::shared_ptr<engine::Call> call) {
@@ -44,19 +61,68 @@ void LoopPort::push(std::shared_ptr<engine::Call> call) {
 }
 
 void LoopPort::flush() {
-  if (ring_.exchange(false)) ring();
+  // Where the queue is about to be taken, what was pushed before is in it.
+  if (ring_.exchange(false) && !taking_.load()) ring();
+}
+
+void LoopPort::change(int operation, int fd) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  ::epoll_ctl(set_, operation, fd, &event);
+}
+
+void LoopPort::watch(int fd) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (set_ >= 0) change(EPOLL_CTL_ADD, fd);
+}
+
+void LoopPort::ignore(int fd) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (set_ >= 0) change(EPOLL_CTL_DEL, fd);
+}
+
+void LoopPort::know(const std::shared_ptr<engine::Engine>& engine) {
+  for (const auto& known : engines_) {
+    if (!known.owner_before(engine) && !engine.owner_before(known)) return;
+  }
+  std::erase_if(engines_, [](const auto& known) { return known.expired(); });
+  engines_.push_back(engine);
+}
+
+void LoopPort::offer_turns() {
+  const std::int64_t now = SystemClock::instance().monotonic_ns();
+  const bool brisk = now - std::exchange(drained_ns_, now) < kBriskNs && !waiting.empty();
+  if (!brisk) return;
+  for (const auto& known : engines_) {
+    if (const auto engine = known.lock()) engine->deputize(shared_from_this());
+  }
 }
 
 void LoopPort::ring() {
   const std::uint64_t one = 1;
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (fd_ < 0) return;                             // closed with its loop
-  if (::write(fd_, &one, sizeof one) < 0) return;  // full: it rings already
+  if (bell_ < 0) return;                             // closed with its loop
+  if (::write(bell_, &one, sizeof one) < 0) return;  // full: it rings already
 }
 
 std::vector<std::shared_ptr<engine::Call>> LoopPort::take() {
-  std::uint64_t count = 0;
-  if (::read(fd_, &count, sizeof count) < 0) count = 0;  // a spurious wake-up; the queue decides
+  taking_.store(true);
+  epoll_event events[8];
+  const int ready = ::epoll_wait(set_, events, 8, 0);
+  bool turn = false;
+  for (int i = 0; i < ready; ++i) {
+    std::uint64_t count = 0;
+    if (events[i].data.fd != bell_) {
+      turn = true;
+    } else if (::read(bell_, &count, sizeof count) < 0) {
+      count = 0;  // a spurious wake-up; the queue decides
+    }
+  }
+  for (std::size_t i = 0; turn && i < engines_.size(); ++i) {
+    if (const auto engine = engines_[i].lock()) engine->turn_as_deputy(*this);
+  }
+  taking_.store(false);
   const std::lock_guard<std::mutex> lock(mutex_);
   return std::exchange(queue_, {});
 }

@@ -1,9 +1,12 @@
-// The C++ half of the crossing to asyncio: a queue of calls that have something to take, and its
-// bell.
+// The C++ half of the crossing to asyncio: a queue of calls that have something to take, and what
+// wakes the loop for them.
 //
-// push() and flush() come from the engine thread and never touch Python; drain_queue() belongs to
-// the loop's thread. The bell (an eventfd) is rung only when the queue was empty. See
-// asyncio_port.h.
+// The loop watches one descriptor, an epoll set of our own. In it is the bell, an eventfd, which is
+// rung only when the queue was empty; and, while this loop is an engine's deputy, that engine's
+// set. So the engine begins and ends that without Python.
+//
+// Threads: push(), flush(), watch() and ignore() on any, they never touch Python; the rest on the
+// loop's. See asyncio_port.h.
 #pragma once
 
 #include <Python.h>
@@ -14,23 +17,32 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/call.h"
+#include "engine/engine.h"
 
 namespace sluiceway::bindings {
 
-class LoopPort final : public engine::Port {
+class LoopPort final : public engine::Port,
+                       public engine::Deputy,
+                       public std::enable_shared_from_this<LoopPort> {
  public:
   LoopPort();
   ~LoopPort() override;
   LoopPort(const LoopPort&) = delete;
   LoopPort& operator=(const LoopPort&) = delete;
 
-  int fd() const { return fd_; }
+  // What the loop is to watch; below zero: no descriptors left, or closed.
+  int fd() const { return set_; }
   void push(std::shared_ptr<engine::Call> call) override;
   void flush() override;
+  void watch(int fd) override;
+  void ignore(int fd) override;
 
-  // Silences the bell and takes the queue.
+  // Silences the bell, takes the turns that are this thread's to take, takes the queue.
   std::vector<std::shared_ptr<engine::Call>> take();
+  // Its calls are waited for here.
+  void know(const std::shared_ptr<engine::Engine>& engine);
+  // After a drain: where they come one after the other and more are waited for, becomes the deputy.
+  void offer_turns();
   // Puts back what was not served, in front, and rings.
   void put_back(std::vector<std::shared_ptr<engine::Call>> calls, std::size_t from);
   void ring();
@@ -44,13 +56,16 @@ class LoopPort final : public engine::Port {
   // Who waits for which call: strong references, with the GIL, on the loop's thread.
   std::unordered_multimap<const engine::Call*, PyObject*> waiting;
 
-  std::mutex& mutex() { return mutex_; }
-
  private:
-  int fd_;
+  void change(int operation, int fd);
+
+  int set_, bell_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<engine::Call>> queue_;
   std::atomic<bool> ring_{false};
+  std::atomic<bool> taking_{false};  // the queue is about to be taken: no bell needed
+  std::vector<std::weak_ptr<engine::Engine>> engines_;
+  std::int64_t drained_ns_ = 0;
 };
 
 }  // namespace sluiceway::bindings

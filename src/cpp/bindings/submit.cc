@@ -495,7 +495,10 @@ void init_submit(py::module_& module, py::class_<EngineHost, std::shared_ptr<Eng
   py::class_<PyCork>(module, "Cork", "While it is entered, what is submitted is only gathered.")
       .def(py::init<>())
       .def("__enter__", &PyCork::enter)
-      .def("__exit__", [](PyCork& self, const py::args&) { self.cork.reset(); });
+      .def("__exit__", [](PyCork& self, const py::args&) {
+        pause_for_fork();
+        self.cork.reset();
+      });
   engine.def("submit_many", &submit_many, py::arg("calls"),
              "Hands many (route, body, arguments) to the engine with one wake-up.");
 }

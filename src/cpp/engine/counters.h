@@ -12,7 +12,7 @@ struct Counters {
   Count submitted{0}, completed{0}, succeeded{0}, failed{0}, attempts{0}, retries{0};
   Count refused_by_budget{0}, refused_by_limits{0}, refused_by_breaker{0}, in_doubt{0};
   Count cache_hits{0}, cache_misses{0}, flights_joined{0}, breaker_opened{0}, overruns{0};
-  Count turns{0}, wakes{0}, streamed_deltas{0};
+  Count turns{0}, turns_by_loops{0}, wakes{0}, streamed_deltas{0};
 };
 
 }  // namespace sluiceway::engine

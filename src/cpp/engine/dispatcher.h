@@ -145,7 +145,6 @@ class Dispatcher {
   absl::flat_hash_map<std::uint64_t, Id> abandoned_;
   std::vector<std::shared_ptr<Port>> ports_;
   std::vector<std::unique_ptr<Job>> removed_;  // destroyed between callbacks
-  std::vector<std::uint64_t> granted_, expired_;
   int share_ = 1;
   bool closing_ = false;  // shut_down(): nobody is started any more
 };

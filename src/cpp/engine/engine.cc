@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "cost/admission.h"
@@ -17,6 +18,8 @@ constexpr std::int64_t kShareIntervalNs = kNsPerSecond;
 // What a caller's thread sends itself, some 15 us each; more is left to the engine's own thread.
 constexpr std::size_t kVisitMax = 16;
 constexpr int kVisitRoundsMax = 3;
+// How long a deputy may go without a turn: what a busy loop can delay everybody else's calls by.
+constexpr std::chrono::milliseconds kDeputySilence{2};
 
 thread_local int corks = 0;
 thread_local std::vector<Engine*> corked_engines;
@@ -233,8 +236,10 @@ void Engine::take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_
   const std::int64_t due = dispatcher_->next_due_ns();
   std::int64_t wait = due == kNever ? timeout_ns : std::max<std::int64_t>(due - now, 0);
   if (timeout_ns >= 0) wait = wait < 0 ? timeout_ns : std::min(wait, timeout_ns);
-  asleep_.store(true);
-  if (inbox_waits()) wait = 0;
+  if (wait != 0) {
+    asleep_.store(true);
+    if (inbox_waits()) wait = 0;
+  }
   dispatcher_->sleep();
   transport_->poll(wait);
   asleep_.store(false);
@@ -242,16 +247,67 @@ void Engine::take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_
   ring_ports(turn);  // what the sinks completed is told at once
 }
 
+void Engine::deputize(const std::shared_ptr<Deputy>& deputy) {
+  if (deputy_shown_.load(std::memory_order_relaxed) != nullptr) return;
+  if (!visits_ || stopping_.load() || transport_->fd() < 0) return;
+  const std::unique_lock<std::mutex> turn(turn_mutex_, std::try_to_lock);
+  if (!turn.owns_lock() || deputy_) return;
+  deputy_ = deputy;
+  deputy_shown_.store(deputy.get(), std::memory_order_relaxed);
+  wake_if_asleep();  // it stands back when it comes
+}
+
+void Engine::turn_as_deputy(const Deputy& deputy) {
+  std::unique_lock<std::mutex> turn(turn_mutex_);
+  if (deputy_.get() != &deputy) return;
+  counters_.turns_by_loops.fetch_add(1, std::memory_order_relaxed);
+  asleep_.store(false);
+  take_turn(turn, 0);
+  asleep_.store(true);
+  if (inbox_waits()) wake_if_asleep();
+}
+
+// The engine thread's time while a deputy takes the turns.
+void Engine::stand_back(std::unique_lock<std::mutex>& turn) {
+  deputy_->watch(transport_->fd());
+  const auto& taken = counters_.turns_by_loops;
+  std::uint64_t seen = 0;
+  do {
+    seen = taken.load(std::memory_order_relaxed);
+    asleep_.store(true);
+    if (inbox_waits()) wake_if_asleep();
+    relieved_.wait_for(turn, kDeputySilence);
+  } while (!stopping_.load() && taken.load(std::memory_order_relaxed) != seen);
+  asleep_.store(false);
+  deputy_->ignore(transport_->fd());
+  deputy_shown_.store(nullptr, std::memory_order_relaxed);
+  std::shared_ptr<Deputy> gone = std::move(deputy_);
+  turn.unlock();  // the last to hold it runs its destructor, which may want a turn to end
+  gone.reset();
+  turn.lock();
+}
+
 void Engine::run() {
   block_signals();
   pthread_setname_np(pthread_self(), "sluiceway");
   std::unique_lock<std::mutex> turn(turn_mutex_);
-  while (!stopping_.load()) take_turn(turn, dispatcher_->idle() ? -1 : kNsPerSecond);
+  while (!stopping_.load()) {
+    if (deputy_) {
+      stand_back(turn);
+    } else {
+      take_turn(turn, dispatcher_->idle() ? -1 : kNsPerSecond);
+    }
+  }
   for (;;) {  // draining: nothing new is accepted any more
     const std::int64_t left = drain_until_ns_.load() - clock_->monotonic_ns();
     if (left <= 0 || (dispatcher_->idle() && !inbox_waits())) break;
     take_turn(turn, std::min(left, kNsPerSecond));
   }
+  end_calls(turn);
+}
+
+// What is still under way when the engine closes.
+void Engine::end_calls(std::unique_lock<std::mutex>& turn) {
   dispatcher_->begin_turn();
   take_inbox();
   dispatcher_->shut_down();
@@ -268,13 +324,11 @@ void Engine::close(std::int64_t timeout_ns) {
   stopping_.store(true);
   if (thread_.joinable()) {
     transport_->wake();
+    relieved_.notify_one();  // one that comes too early is made up for by the thread's next look
     thread_.join();
   } else if (dispatcher_) {
-    dispatcher_->begin_turn();
-    take_inbox();
-    dispatcher_->shut_down();
     std::unique_lock<std::mutex> turn(turn_mutex_);
-    ring_ports(turn);
+    end_calls(turn);
   }
   if (ledger_) {
     ledger_->flush(timeout_ns).IgnoreError();

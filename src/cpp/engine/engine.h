@@ -9,9 +9,15 @@
 // own thread (visit()): that saves two hand-overs between threads, and most of what a lone call
 // would wait for. A thread that finds the engine at work, or has a lot, rings instead.
 //
+// An event loop whose calls end one after the other becomes the engine thread's deputy: it watches
+// the transport's descriptor and takes the turns on its own thread, and the engine thread stands
+// back and only looks, every 2 ms, whether it does. A deputy that took none since the last look (it
+// waits for something long, or it is busy) is dismissed.
+//
 // Threads: submit, cancel, resume, the scopes and the reads may be called from any thread. Nothing
 // is started before start(). The engine thread never calls into Python and never takes its lock;
-// `turn_mutex_` guards the dispatcher and the transport and is free while the engine thread waits.
+// `turn_mutex_` guards the dispatcher, the transport and the deputy, and is free while the engine
+// thread waits.
 //
 // Simulation: with EngineOptions.threaded = false there is no thread; turn() runs one turn on the
 // caller's, with a fake transport and a manual clock.
@@ -23,6 +29,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -57,6 +64,16 @@ struct EngineOptions {
       open_ledger;
 };
 
+// An event loop that can take turns.
+class Deputy {
+ public:
+  virtual ~Deputy() = default;
+  // From any thread, with the turn: from here on it calls Engine::turn_as_deputy() on its own
+  // thread whenever `fd` is readable, and no more.
+  virtual void watch(int fd) = 0;
+  virtual void ignore(int fd) = 0;
+};
+
 class Engine final : public store::VerdictSink {
  public:
   // Opens the ledger, starts the thread. The ledger's errors, or ResourceExhausted without
@@ -70,6 +87,12 @@ class Engine final : public store::VerdictSink {
   void resume(const Call& call);
   // Answers from the cache on the calling thread; null when it is not there.
   std::shared_ptr<const Answer> look_up(const cache::CacheKey& key);
+
+  // A loop that is busy with this engine's calls asks to take its turns. Cheap while it does, and
+  // nothing happens when another one does.
+  void deputize(const std::shared_ptr<Deputy>& deputy);
+  // On the deputy's thread; never waits for the network. Nothing happens when it was dismissed.
+  void turn_as_deputy(const Deputy& deputy);
 
   // While corked, a submitting thread rings no bell; uncork() rings once if anything was put in.
   void uncork();
@@ -117,6 +140,8 @@ class Engine final : public store::VerdictSink {
   void wake_if_asleep();
   bool visit();
   void take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_ns);
+  void stand_back(std::unique_lock<std::mutex>& turn);
+  void end_calls(std::unique_lock<std::mutex>& turn);
   void ring_ports(std::unique_lock<std::mutex>& turn);
 
   Clock* clock_;
@@ -134,6 +159,9 @@ class Engine final : public store::VerdictSink {
   std::unique_ptr<Dispatcher> dispatcher_;
 
   std::mutex turn_mutex_;  // taken before every other one
+  std::shared_ptr<Deputy> deputy_;
+  std::atomic<const Deputy*> deputy_shown_{nullptr};  // the same, to look at without the mutex
+  std::condition_variable relieved_;  // the engine's thread waits while it stands back
   std::mutex inbox_mutex_;
   std::vector<Command> inbox_;
   std::vector<store::Verdict> verdicts_;

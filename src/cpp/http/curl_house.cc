@@ -82,7 +82,7 @@ void CurlTransport::watch(std::int64_t now) {
   if (silent.empty()) return;
   epoll_event events[256];
   const int told = poller_.wait(events, 256, 0);
-  for (int i = 0; i < told; ++i) std::erase(silent, events[i].data.fd);
+  for (int i = 0; i < told; ++i) std::erase(silent, Poller::fd_of(events[i]));
   run_events(events, told);
   if (told == 256) return;  // there may be more: the next time tells
   for (const int fd : silent) {

@@ -15,6 +15,8 @@ namespace sluiceway::http {
 
 namespace {
 
+// In one turn, some 15 us each: an event loop may wait for it.
+constexpr int kEventsMax = 64;
 // After a connection broke under a request: how long refusals on this origin are looked out for.
 constexpr std::int64_t kWatchedNs = 300'000'000'000;
 
@@ -133,12 +135,12 @@ void CurlTransport::poll(std::int64_t timeout_ns) {
   if (activity_ != before) timeout_ns = 0;
   if (!poller_.muted.empty()) unmute();  // before anything is read: it may be a GOAWAY
 
-  epoll_event events[256];
+  epoll_event events[kEventsMax];
   const std::int64_t wait = wait_ns(timeout_ns, now);
   waits_until_ns_ = wait < 0 ? -1 : now + wait;
   const bool open = turn_ != nullptr && wait != 0;
   if (open) turn_->unlock();
-  const int ready = poller_.wait(events, 256, wait);
+  const int ready = poller_.wait(events, kEventsMax, wait);
   if (open) turn_->lock();
   run_events(events, ready);
   now = monotonic_ns();
@@ -166,8 +168,11 @@ void CurlTransport::run_events(const epoll_event* events, int count) {
       poller_.clear_bell();
       continue;
     }
-    const int fd = events[i].data.fd;
-    Poller::Entry* entry = poller_.entry(fd);
+    const int fd = Poller::fd_of(events[i]);
+    Poller::Entry* entry = poller_.entry_of(events[i]);
+    // Closed since, by an event before this one or while a thread had them in hand and not the
+    // turn.
+    if (entry == nullptr) continue;
     int mask = 0;
     std::uint8_t seen = 0;
     if (events[i].events & EPOLLIN) mask |= CURL_CSELECT_IN, seen |= Poller::kRead;

@@ -31,7 +31,7 @@ bool Poller::open() {
   if (epoll_ < 0 || bell_ < 0) return false;
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.fd = bell_;
+  event.data.u64 = static_cast<std::uint64_t>(bell_);
   return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, bell_, &event) == 0;
 }
 
@@ -46,9 +46,14 @@ Poller::Entry* Poller::entry(int fd) {
   return entries + fd % kChunk;
 }
 
+Poller::Entry* Poller::entry_of(const epoll_event& event) {
+  Entry* found = entry(fd_of(event));
+  return found->serial == event.data.u64 >> 32 ? found : nullptr;
+}
+
 Poller::Entry& Poller::opened(int fd) {
   Entry& made = *entry(fd);
-  made = Entry{};
+  made = Entry{.serial = made.serial + 1};
   made.ours = true;
   ++opened_count_;
   ++open_now_;
@@ -66,7 +71,7 @@ void Poller::closing(int fd) {
   if (old == nullptr) return;
   if (old->registered != 0) control(EPOLL_CTL_DEL, fd, 0);
   if (old->ours) --open_now_;
-  *old = Entry{};
+  *old = Entry{.serial = old->serial + 1};
 }
 
 void Poller::want(int fd, std::uint8_t events, Shard* shard) {
@@ -141,7 +146,7 @@ void Poller::clear_bell() {
 void Poller::control(int operation, int fd, std::uint8_t events) {
   epoll_event event{};
   event.events = epoll_bits(events);
-  event.data.fd = fd;
+  event.data.u64 = std::uint64_t{entry(fd)->serial} << 32 | static_cast<std::uint32_t>(fd);
   ++ctl_calls_;
   if (::epoll_ctl(epoll_, operation, fd, &event) == 0) return;
   // The table and the kernel disagree: a descriptor was closed behind our back. The kernel is

@@ -6,7 +6,7 @@
 // resolver's) are followed exactly, since it closes them without telling. Entries live in fixed
 // chunks, so that the child of a fork can walk them whatever the parent's thread was doing.
 //
-// O(1) a call; 40 bytes a descriptor number. Engine thread only, but ring() (any thread, also
+// O(1) a call; 48 bytes a descriptor number. Engine thread only, but ring() (any thread, also
 // signal handlers) and close_all() (a fork's child).
 #pragma once
 
@@ -42,6 +42,7 @@ class Poller {
     bool ours = false;            // made by our open-socket callback
     bool settings_told = false;   // the library says when it has read the server's settings
     int streams = 0;              // that the server takes; 0: not known
+    std::uint32_t serial = 0;     // of the descriptor that has this number now
     // Of a connection: being made, made but not heard from, heard from.
     enum class State : std::uint8_t { kConnecting, kConnected, kReady } state = State::kConnecting;
   };
@@ -51,6 +52,12 @@ class Poller {
 
   // Null when the number is beyond what is kept (a million).
   Entry* entry(int fd);
+  // Of an event that wait() gave. Null: its descriptor has been closed since, whatever has its
+  // number now.
+  Entry* entry_of(const epoll_event& event);
+  static int fd_of(const epoll_event& event) {
+    return static_cast<int>(event.data.u64 & 0xffffffff);
+  }
   Entry& opened(int fd);
   // About to be closed. After a fork a closed descriptor would stay in the set through the child's
   // copy, so it is taken out by hand.
@@ -66,7 +73,9 @@ class Poller {
 
   // As epoll_wait(2), but never shorter than asked: `timeout_ns` is rounded up to milliseconds.
   int wait(epoll_event* events, int count, std::int64_t timeout_ns);
-  bool is_bell(const epoll_event& event) const { return event.data.fd == bell_; }
+  bool is_bell(const epoll_event& event) const { return fd_of(event) == bell_; }
+  // Readable when wait() would return at once.
+  int fd() const { return epoll_; }
   void ring();
   void clear_bell();
 

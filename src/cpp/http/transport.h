@@ -134,6 +134,9 @@ class Transport {
   // started and runs what is due; never waits. True: something is due (here, or the caller's
   // `due_ns`, monotonic) before the other thread comes back, so it has to be woken.
   virtual bool visit(std::int64_t /*due_ns*/) { return true; }
+  // A descriptor that is readable when something has happened for poll(); below zero: there is
+  // none.
+  virtual int fd() const { return -1; }
   // From any thread or signal handler.
   virtual void wake() = 0;
   // In the child of a fork: closes what was inherited and frees nothing. Afterwards the object may

@@ -139,6 +139,8 @@ Status LedgerCore::run(std::function<Status(BatchWriter&)> work) {
     {
       const std::lock_guard<std::mutex> lock(commit_mutex_);
       status = work(batch_);
+      const std::lock_guard<std::mutex> shown(queue_mutex_);
+      stats_shown_ = stats_;
     }
     deliver();
     return status;
@@ -194,7 +196,12 @@ std::int64_t LedgerCore::ledger_time_ns() {
   return time.peek(clock_->boottime_ns(), clock_->wall_ns(), machine_boot_id());
 }
 
-// Called with queue_mutex_ held.
+// Called with queue_mutex_ held, like the two below.
+bool LedgerCore::handed_in() const {
+  return leftover_ || finishes_left_ || !in_commands_.empty() || !in_reserves_.empty() ||
+         !in_refused_.empty() || !in_finishes_.empty();
+}
+
 bool LedgerCore::work_waiting() const {
   if (stop_ || leftover_ || !in_commands_.empty() || !in_reserves_.empty() ||
       !in_refused_.empty()) {
@@ -229,6 +236,10 @@ void LedgerCore::loop() {
 }
 
 bool LedgerCore::pump() {
+  {  // an engine asks several times a turn
+    const std::lock_guard<std::mutex> lock(queue_mutex_);
+    if (!handed_in() && mono() < look_again_ns_) return false;
+  }
   if (in_child()) return false;
   const std::unique_lock<std::mutex> turn_lock = own_turn();
   return turn();
@@ -394,6 +405,7 @@ void LedgerCore::housekeeping(bool idle) {
   if (copied.ok() && *copied) ++stats_.checkpoints;
   const std::lock_guard<std::mutex> lock(queue_mutex_);
   next_look_ns_ = real_ns() + options_.owner_scan_interval_ns;
+  look_again_ns_ = now + options_.owner_scan_interval_ns;
   stats_shown_ = stats_;
 }
 

@@ -85,6 +85,7 @@ class LedgerCore {
   void loop();
   // True where there is work; false: stop.
   bool wait_for_work();
+  bool handed_in() const;  // anything that the writer has not done
   bool work_waiting() const;
   std::int64_t wake_at_ns() const;
   bool turn();
@@ -131,6 +132,7 @@ class LedgerCore {
   std::int64_t finish_since_ns_ = 0;  // real time of the oldest unwritten finish
   std::int64_t retry_ns_ = 0;         // real time before which finishes alone are not tried again
   std::int64_t next_look_ns_ = 0;     // real time of the next housekeeping
+  std::int64_t look_again_ns_ = 0;    // the same by the ledger's clock
   bool stop_ = false;
   LedgerStats stats_shown_;
 
