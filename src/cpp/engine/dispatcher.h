@@ -72,6 +72,8 @@ class Dispatcher {
   void share_limits(int engines);
 
   bool idle() const { return jobs_.empty(); }
+  // A turn may have to wait for a disk.
+  bool reads_files() const { return reading_files_ > 0; }
   std::size_t active() const { return jobs_.size(); }
 
  private:
@@ -146,7 +148,8 @@ class Dispatcher {
   std::vector<std::shared_ptr<Port>> ports_;
   std::vector<std::unique_ptr<Job>> removed_;  // destroyed between callbacks
   int share_ = 1;
-  bool closing_ = false;  // shut_down(): nobody is started any more
+  int reading_files_ = 0;  // jobs
+  bool closing_ = false;   // shut_down(): nobody is started any more
 };
 
 }  // namespace sluiceway::engine

@@ -88,6 +88,8 @@ void Dispatcher::start(std::unique_ptr<Job> owned) {
   job.timer.seq = seq;
   job.stage_ns = now_ns_;
   if (job.flight) flights_[job.asked().cache_key] = seq;
+  job.reads_files = job.asked().parts != nullptr;
+  if (job.reads_files) ++reading_files_;
   jobs_[seq] = std::move(owned);
   if (const auto& group = job.route().group) {
     if (groups_.emplace(group.get(), group).second && share_ > 1) {

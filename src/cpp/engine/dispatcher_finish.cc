@@ -268,6 +268,7 @@ void Dispatcher::remove(Job& job) {
   const std::uint64_t seq = job.call->seq;
   timers_.remove(job.timer);
   job.wire.parts.reset();  // now: the engine may sleep before the job itself goes
+  if (job.reads_files) --reading_files_;
   if (job.flight) {
     const auto flight = flights_.find(job.asked().cache_key);
     if (flight != flights_.end() && flight->second == seq) flights_.erase(flight);

@@ -247,19 +247,25 @@ void Engine::take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_
   ring_ports(turn);  // what the sinks completed is told at once
 }
 
-void Engine::deputize(const std::shared_ptr<Deputy>& deputy) {
-  if (deputy_shown_.load(std::memory_order_relaxed) != nullptr) return;
-  if (!visits_ || stopping_.load() || transport_->fd() < 0) return;
+bool Engine::deputize(const std::shared_ptr<Deputy>& deputy) {
+  const Deputy* now = deputy_shown_.load(std::memory_order_relaxed);
+  if (now != nullptr) return now == deputy.get();
+  if (!visits_ || stopping_.load() || transport_->fd() < 0) return false;
   const std::unique_lock<std::mutex> turn(turn_mutex_, std::try_to_lock);
-  if (!turn.owns_lock() || deputy_) return;
+  if (!turn.owns_lock() || deputy_ || dispatcher_->reads_files()) return false;
   deputy_ = deputy;
   deputy_shown_.store(deputy.get(), std::memory_order_relaxed);
   wake_if_asleep();  // it stands back when it comes
+  return true;
 }
 
 void Engine::turn_as_deputy(const Deputy& deputy) {
   std::unique_lock<std::mutex> turn(turn_mutex_);
   if (deputy_.get() != &deputy) return;
+  if (dispatcher_->reads_files()) {
+    relieved_.notify_one();
+    return;
+  }
   counters_.turns_by_loops.fetch_add(1, std::memory_order_relaxed);
   asleep_.store(false);
   take_turn(turn, 0);
@@ -277,7 +283,8 @@ void Engine::stand_back(std::unique_lock<std::mutex>& turn) {
     asleep_.store(true);
     if (inbox_waits()) wake_if_asleep();
     relieved_.wait_for(turn, kDeputySilence);
-  } while (!stopping_.load() && taken.load(std::memory_order_relaxed) != seen);
+  } while (!stopping_.load() && !dispatcher_->reads_files() &&
+           taken.load(std::memory_order_relaxed) != seen);
   asleep_.store(false);
   deputy_->ignore(transport_->fd());
   deputy_shown_.store(nullptr, std::memory_order_relaxed);

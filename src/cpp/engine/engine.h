@@ -88,9 +88,9 @@ class Engine final : public store::VerdictSink {
   // Answers from the cache on the calling thread; null when it is not there.
   std::shared_ptr<const Answer> look_up(const cache::CacheKey& key);
 
-  // A loop that is busy with this engine's calls asks to take its turns. Cheap while it does, and
-  // nothing happens when another one does.
-  void deputize(const std::shared_ptr<Deputy>& deputy);
+  // A loop that is busy with this engine's calls asks to take its turns; cheap while it does.
+  // False: not now, another one does, or bodies are read from files: no loop is to wait for a disk.
+  bool deputize(const std::shared_ptr<Deputy>& deputy);
   // On the deputy's thread; never waits for the network. Nothing happens when it was dismissed.
   void turn_as_deputy(const Deputy& deputy);
 

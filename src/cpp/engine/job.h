@@ -47,6 +47,7 @@ struct Job final : http::Sink {
   std::shared_ptr<Call> call;
   std::vector<std::unique_ptr<Waiter>> waiters;  // flights only
   bool flight = false;
+  bool reads_files = false;  // its body may come from a disk
   Stage stage = Stage::kQueued;
   Timer timer;
   std::int64_t deadline_ns = 0;  // of a flight: the latest of its waiters

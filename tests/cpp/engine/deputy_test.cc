@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -98,6 +99,19 @@ TEST_P(DeputyTest, ADismissedOneTakesNoTurn) {
   origin.engine->turn_as_deputy(*loop);  // was never appointed
   EXPECT_EQ(turns_by_loops(), 0);
   call();
+}
+
+TEST_P(DeputyTest, NoLoopWaitsForADisk) {
+  auto parts = http::Body::make({http::BodyPart{.bytes = "{}"}});
+  ASSERT_TRUE(parts.ok()) << parts.status().ToString();
+  origin.hold = true;
+  const auto upload = origin.submit(*parts);
+  while (origin.server.executions == 0) std::this_thread::yield();
+  for (int i = 0; i < 50; ++i) EXPECT_FALSE(origin.engine->deputize(loop));
+  origin.hold = false;
+  ASSERT_TRUE(upload->wait(kPatienceNs, false));
+  EXPECT_EQ(upload->ending().kind, ErrorKind::kNone) << upload->ending().message;
+  while (!origin.engine->deputize(loop)) std::this_thread::yield();
 }
 
 TEST_P(DeputyTest, TheEngineClosesWhileItWatches) {

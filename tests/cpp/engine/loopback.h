@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "http/raw_server.h"
 #include "sim_engine.h"
@@ -20,6 +23,7 @@ struct Loopback {
       : server([this](http::RawConnection& connection) {
           while (connection.read_request()) {
             ++server.executions;
+            while (hold) std::this_thread::yield();
             if (!connection.answer(chat_body(100, 10))) return;
           }
         }) {
@@ -33,11 +37,12 @@ struct Loopback {
     scope = *engine->ledger().open_scope({.kind = "job", .key = "1", .limit = 1'000 * kSecond});
   }
 
-  std::shared_ptr<Call> submit() {
+  std::shared_ptr<Call> submit(std::shared_ptr<const http::Body> parts = nullptr) {
     CallRequest request;
     request.route = route;
     request.call_id = request.intent_id = engine->new_id();
     request.body = "{}";
+    request.parts = std::move(parts);
     request.ceiling = 1'000'000;
     request.deadline_ns = engine->clock().monotonic_ns() + kPatienceNs;
     request.scopes = {scope};
@@ -46,6 +51,7 @@ struct Loopback {
     return call;
   }
 
+  std::atomic<bool> hold{false};  // answers wait
   http::RawServer server;
   std::shared_ptr<Route> route;
   std::shared_ptr<Engine> engine;
