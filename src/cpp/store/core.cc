@@ -236,7 +236,8 @@ void LedgerCore::loop() {
 }
 
 bool LedgerCore::pump() {
-  {  // an engine asks several times a turn
+  // An engine with its books in memory asks several times a turn.
+  if (options_.durability == Durability::kMemory || options_.path == ":memory:") {
     const std::lock_guard<std::mutex> lock(queue_mutex_);
     if (!handed_in() && mono() < look_again_ns_) return false;
   }
@@ -405,7 +406,7 @@ void LedgerCore::housekeeping(bool idle) {
   if (copied.ok() && *copied) ++stats_.checkpoints;
   const std::lock_guard<std::mutex> lock(queue_mutex_);
   next_look_ns_ = real_ns() + options_.owner_scan_interval_ns;
-  look_again_ns_ = now + options_.owner_scan_interval_ns;
+  look_again_ns_ = scanned_ns_ + options_.owner_scan_interval_ns;
   stats_shown_ = stats_;
 }
 

@@ -132,7 +132,7 @@ class LedgerCore {
   std::int64_t finish_since_ns_ = 0;  // real time of the oldest unwritten finish
   std::int64_t retry_ns_ = 0;         // real time before which finishes alone are not tried again
   std::int64_t next_look_ns_ = 0;     // real time of the next housekeeping
-  std::int64_t look_again_ns_ = 0;    // the same by the ledger's clock
+  std::int64_t look_again_ns_ = 0;    // when idle work is due, by the ledger's clock; in memory
   bool stop_ = false;
   LedgerStats stats_shown_;
 

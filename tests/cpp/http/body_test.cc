@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Change{"other_bytes",
                              [](TempFile& f) { ASSERT_EQ(::pwrite(f.fd(), "b", 1, 99), 1); },
                              "was changed while it was sent"}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& made) { return std::string(made.param.name); });
 
 }  // namespace
 }  // namespace sluiceway::http

@@ -86,7 +86,7 @@ TEST_P(UploadNoResend, IsNotRewoundOnADeadConnection) {
 }
 
 INSTANTIATE_TEST_SUITE_P(PaidAndFree, UploadNoResend, ::testing::Bool(),
-                         [](const auto& info) { return info.param ? "paid" : "free"; });
+                         [](const auto& made) { return made.param ? "paid" : "free"; });
 
 TEST(Upload, AFileThatChangedBeforeIsProvenUnsent) {
   RawServer server([](RawConnection& connection) { connection.wait_for_close(); });

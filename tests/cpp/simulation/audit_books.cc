@@ -130,11 +130,20 @@ void World::read_books(store::Ledger& ledger, Books& books) {
         continue;
       }
       const auto grant = grants_.find(name);
-      if (grant == grants_.end() || grant->second.amount != row.amount || row.scopes.size() != 1) {
+      if (grant == grants_.end() || row.scopes.size() != 1) {
         problem("the books have a grant that nobody made: " + name);
+        continue;
+      }
+      // One whose commit was answered as failed, and was durable, is taken back by a second row.
+      const bool back = row.attempt == 1 && !grant->second.certain && books.grants.contains(name);
+      if (row.amount != (back ? -grant->second.amount : grant->second.amount)) {
+        problem("the books have another amount than was granted: " + name);
+      }
+      books.granted[row.scopes.front()] += row.amount;
+      books.grant_amounts.emplace(row.scopes.front(), row.amount);
+      if (back) {
+        books.grants.erase(name);
       } else {
-        books.granted[row.scopes.front()] += row.amount;
-        books.grant_amounts.emplace(row.scopes.front(), row.amount);
         books.grants.insert(name);
       }
     }

@@ -47,7 +47,7 @@ Plan draw_plan(std::uint64_t seed) {
 
   plan.durability = chance(30) ? store::Durability::kPower : store::Durability::kProcess;
   plan.batch_max = chance(50) ? 1'024 : static_cast<std::size_t>(range(2, 6));
-  plan.checkpoint_bytes = chance(50) ? 64 << 10 : 16 << 20;
+  plan.checkpoint_bytes = chance(85) ? 16 << 10 : 16 << 20;
   plan.faults.faulty_percent = static_cast<int>(range(0, 70));
   plan.faults.overruns = chance(10);
   plan.faults.latency_max_ns = range(10, 5'000) * kMs;
