@@ -105,6 +105,10 @@ class Front(Connection):
         self._transport.close()
 
     async def _go_on(self, transport: asyncio.Transport) -> None:
+        # Older asyncio (CPython 3.11.2 does it) starts to read after connection_made, paused or
+        # not, and believes itself paused: only this pauses it. Nothing has been read until here.
+        transport.resume_reading()
+        transport.pause_reading()
         if self._name == "slow_accept":
             await asyncio.sleep(self._delay_s)
         if self._name in ("close_at_accept", "reset_at_accept"):
