@@ -6,7 +6,6 @@
 #include <atomic>
 #include <memory>
 #include <thread>
-#include <vector>
 
 #include "loopback.h"
 
@@ -128,30 +127,10 @@ TEST_P(DeputyTest, TheEngineClosesWhileItWatches) {
 }
 
 TEST_P(DeputyTest, ManyCallersAndCancelsBesideIt) {
-  constexpr int kThreads = 4, kCalls = 100;
-  std::atomic<int> done{0}, other{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      for (int i = 0; i < kCalls; ++i) {
-        origin.engine->deputize(loop);
-        const auto first = origin.submit(), second = origin.submit();
-        if ((i + t) % 5 == 0) origin.engine->cancel(*second);
-        if (i == kCalls / 2) loop->busy = !loop->busy;
-        for (const auto& call : {first, second}) {
-          if (!call->wait(kPatienceNs, false)) return;  // the sum below tells
-          ++(call->ending().kind == ErrorKind::kNone ? done : other);
-        }
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  EXPECT_EQ(done + other, 2 * kThreads * kCalls);
-  EXPECT_LE(other, kThreads * kCalls / 5);
-  EXPECT_LE(origin.server.executions, done + other);
-  ASSERT_TRUE(origin.engine->ledger().flush(kPatienceNs).ok());
-  EXPECT_EQ(origin.engine->ledger().balance(*origin.scope)->settled, done * kCost);
-  origin.engine->close(kPatienceNs);
+  storm(origin, 4, [this](int i) {
+    origin.engine->deputize(loop);
+    if (i == kStormCalls / 2) loop->busy = !loop->busy;
+  });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "http/raw_server.h"
 #include "sim_engine.h"
@@ -57,5 +58,42 @@ struct Loopback {
   std::shared_ptr<Engine> engine;
   std::shared_ptr<store::Scope> scope;
 };
+
+constexpr int kStormCalls = 100;
+
+// `thread_count` threads that each make kStormCalls pairs of calls and cancel every fifth pair's
+// second; `before(i)` runs before each pair. Looks at the books, and closes the engine.
+template <typename Before>
+void storm(Loopback& origin, int thread_count, const Before& before) {
+  std::atomic<int> done{0}, other{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < thread_count; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kStormCalls; ++i) {
+        before(i);
+        const auto first = origin.submit(), second = origin.submit();
+        if ((i + t) % 5 == 0) origin.engine->cancel(*second);
+        for (const auto& call : {first, second}) {
+          if (!call->wait(kPatienceNs, false)) return;  // the sum below tells
+          ++(call->ending().kind == ErrorKind::kNone ? done : other);
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(done + other, 2 * thread_count * kStormCalls);
+  EXPECT_GE(done, thread_count * kStormCalls);
+  EXPECT_LE(other, thread_count * kStormCalls / 5);
+  EXPECT_LE(origin.server.executions, done + other);
+  ASSERT_TRUE(origin.engine->ledger().flush(kPatienceNs).ok());
+  const ScopeBalance balance = *origin.engine->ledger().balance(*origin.scope);
+  EXPECT_EQ(balance.settled, done * kCost);
+  EXPECT_EQ(balance.held, 0);
+  EXPECT_LE(balance.in_doubt, other * 1'000'000);
+  const auto report = origin.engine->ledger().verify();
+  ASSERT_TRUE(report.ok()) << report.status().ToString();
+  EXPECT_TRUE(report->problems.empty()) << report->problems.front();
+  origin.engine->close(kPatienceNs);
+}
 
 }  // namespace sluiceway::engine
