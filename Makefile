@@ -32,7 +32,7 @@ VENV := .venv/bin
 STAMP := build/stamp
 # Two checkouts share what ccache has compiled.
 export CCACHE_BASEDIR := $(CURDIR)
-export CCACHE_SLOPPINESS := pch_defines,time_macros
+export CCACHE_SLOPPINESS := time_macros
 
 CPP_SOURCES := $(shell find src/cpp -name '*.cc' -o -name '*.h' 2>/dev/null)
 PYTHON_FILES := $(shell find src/python -name '*.py' 2>/dev/null)

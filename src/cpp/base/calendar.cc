@@ -19,7 +19,7 @@ struct TimeZone::Zone {
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kNames = {"none", "hour", "day", "week", "month"};
+constexpr std::array<std::string_view, 5> kPeriodNames = {"none", "hour", "day", "week", "month"};
 
 absl::CivilSecond local(std::int64_t wall_ns, const TimeZone& zone) {
   return zone.zone().zone.At(absl::FromUnixNanos(wall_ns)).cs;
@@ -56,11 +56,13 @@ absl::CivilSecond next_start(Period period, absl::CivilSecond now) {
 
 }  // namespace
 
-std::string_view period_name(Period period) { return kNames[static_cast<std::size_t>(period)]; }
+std::string_view period_name(Period period) {
+  return kPeriodNames[static_cast<std::size_t>(period)];
+}
 
 StatusOr<Period> period_from_name(std::string_view name) {
-  for (std::size_t i = 0; i < kNames.size(); ++i) {
-    if (kNames[i] == name) return static_cast<Period>(i);
+  for (std::size_t i = 0; i < kPeriodNames.size(); ++i) {
+    if (kPeriodNames[i] == name) return static_cast<Period>(i);
   }
   std::string message = "unknown period '";
   message += name;

@@ -35,6 +35,11 @@ using text_map = absl::flat_hash_map<std::string, Value, TextHash, std::equal_to
 // Lower-case hexadecimal of `size` bytes: two characters a byte.
 std::string to_hex(const void* data, std::size_t size);
 
+// What a UTF-8 text may begin with, and what no reader of one wants.
+inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
 // ASCII comparison that ignores case, as header names need it (RFC 9110, section 5.1).
 bool equals_ignore_case(std::string_view a, std::string_view b);
 

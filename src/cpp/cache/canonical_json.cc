@@ -1,5 +1,4 @@
 // Canonical JSON writers: see canonical_json.h.
-//
 #include "cache/canonical_json.h"
 
 #include <charconv>
@@ -14,12 +13,6 @@ namespace {
 // Runs without escapes are searched and copied in pieces of this size, so that the copy finds the
 // bytes in the first-level cache.
 constexpr std::ptrdiff_t kPieceBytes = 8'192;
-
-std::uint64_t load_word(const char* at) {
-  std::uint64_t word = 0;
-  std::memcpy(&word, at, sizeof word);
-  return word;
-}
 
 void append_escape(std::string& out, char c) {
   static constexpr char kDigits[] = "0123456789abcdef";

@@ -15,12 +15,6 @@ namespace {
 constexpr std::uint64_t kOnes = 0x0101010101010101ULL;
 constexpr std::uint64_t kHighs = 0x8080808080808080ULL;
 
-std::uint64_t load_word(const char* at) {
-  std::uint64_t word = 0;
-  std::memcpy(&word, at, sizeof word);
-  return word;
-}
-
 // Not zero when some byte of `word` is zero. Exact as a yes or no: the borrow can mark only bytes
 // above a real zero.
 std::uint64_t has_zero(std::uint64_t word) { return (word - kOnes) & ~word & kHighs; }

@@ -6,9 +6,18 @@
 // its SHA-256. Threads: safe for all. No allocation.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace sluiceway::cache {
+
+// The eight bytes at `at`, in the machine's order.
+inline std::uint64_t load_word(const char* at) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
 
 // The first byte of [at, end) that is `"`, `\` or below 0x20; `end` when there is none.
 const char* find_escape(const char* at, const char* end);

@@ -5,10 +5,11 @@
 #include <cstddef>
 #include <utility>
 
+#include "base/clock.h"
+
 namespace sluiceway::cost {
 namespace {
 
-constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kDayS = 86'400;
 constexpr std::int32_t kRateDenMax = 86'400;  // seconds in the longest unit that is sold, a day
 
@@ -26,7 +27,7 @@ bool is_standard(std::string_view tier) {
 }
 
 bool in_windows(const PriceRow& row, std::int64_t wall_ns) {
-  const std::int64_t wall_s = floor_div(wall_ns, kSecondNs);
+  const std::int64_t wall_s = floor_div(wall_ns, kNsPerSecond);
   const std::int64_t day = floor_div(wall_s, kDayS);
   const std::int64_t second = wall_s - day * kDayS;
   for (const std::int32_t excluded : row.excluded_days) {

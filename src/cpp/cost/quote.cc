@@ -7,11 +7,12 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
+
 namespace sluiceway::cost {
 namespace {
 
-constexpr std::int64_t kSecondNs = 1'000'000'000;
-constexpr std::int64_t kDayNs = 86'400 * kSecondNs;
+constexpr std::int64_t kDayNs = 86'400 * kNsPerSecond;
 constexpr std::int64_t kDaysLooked = 32;
 
 constexpr std::array<Bucket, 6> kInputBuckets = {Bucket::kInput,        Bucket::kCacheRead,
@@ -41,7 +42,7 @@ bool holds_within(const PriceRow& row, std::int64_t from, std::int64_t to) {
   const auto edge_holds = [&](std::int64_t day, std::int64_t second) {
     std::int64_t edge = 0;  // days that int64 cuts (in 1677 and 2262) are not looked at
     if (__builtin_mul_overflow(day, kDayNs, &edge)) return false;
-    if (__builtin_add_overflow(edge, second * kSecondNs, &edge)) return false;
+    if (__builtin_add_overflow(edge, second * kNsPerSecond, &edge)) return false;
     return edge > from && edge <= to && holds_at(row, edge);
   };
   for (std::int64_t day = first_day; day <= last_day; ++day) {

@@ -11,9 +11,8 @@
 namespace sluiceway::engine {
 namespace {
 
-constexpr std::int64_t kNsPerS = 1'000'000'000;
 // A provider's own clock is believed (for the tariff of the hour) only near ours.
-constexpr std::int64_t kCreatedSkewMaxNs = 3600 * kNsPerS;
+constexpr std::int64_t kCreatedSkewMaxNs = 3600 * kNsPerSecond;
 constexpr std::size_t kBytesPerToken = 4;
 
 constexpr std::uint32_t bit(Bucket bucket) { return 1u << static_cast<unsigned>(bucket); }
@@ -33,7 +32,7 @@ std::optional<Priced> by_table(const Route& route, std::int64_t sent_wall_ns, co
   if (!route.sheet) return std::nullopt;
   std::int64_t at_ns = sent_wall_ns;
   const std::int64_t created_ns =
-      answer.created_s > INT64_MAX / kNsPerS ? 0 : answer.created_s * kNsPerS;
+      answer.created_s > INT64_MAX / kNsPerSecond ? 0 : answer.created_s * kNsPerSecond;
   if (created_ns > 0 && std::abs(created_ns - at_ns) <= kCreatedSkewMaxNs) at_ns = created_ns;
   // The tier that served counts, not the one that was asked for.
   const std::string_view tier = answer.served_tier ? *answer.served_tier : route.service_tier;

@@ -16,6 +16,7 @@
 #include <deque>
 #include <utility>
 
+#include "base/text.h"
 #include "parse/json_source.h"
 
 namespace sluiceway::parse {
@@ -32,7 +33,6 @@ constexpr std::size_t kKeepBytes = std::size_t{4} << 20;
 // simdjson's positions have 32 bits.
 constexpr std::size_t kParserBytesMax = 0xFFFF'0000;
 constexpr std::size_t kFirstBytes = 16'384;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool passes_filter(const dom::element& element, const Segment& filter) {
   dom::element member;

@@ -5,11 +5,12 @@
 #include <cstdint>
 #include <system_error>
 
+#include "base/text.h"
+
 namespace sluiceway::parse {
 namespace {
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_number_char(char c) {
   return is_digit(c) || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
 }

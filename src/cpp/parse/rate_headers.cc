@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 namespace sluiceway::parse {
@@ -14,15 +15,12 @@ using Ns = std::int64_t;
 using MaybeNs = std::optional<Ns>;
 
 constexpr Ns kNsMax = std::numeric_limits<Ns>::max();
-constexpr Ns kSecondNs = 1'000'000'000;
 constexpr Ns kSecondsPerDay = 86'400;
 constexpr std::array<std::string_view, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 constexpr std::array<std::string_view, 7> kLongDays = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                                        "Thursday", "Friday", "Saturday"};
 constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Reads a text of fixed shape from left to right; once something did not fit, `ok` stays false.
 struct Scanner {
@@ -77,7 +75,7 @@ bool is_valid(const Moment& m) {
 // seconds * 10^9 + ns, if that fits.
 MaybeNs to_ns(std::int64_t seconds, Ns ns) {
   Ns product = 0, sum = 0;
-  if (__builtin_mul_overflow(seconds, kSecondNs, &product)) return std::nullopt;
+  if (__builtin_mul_overflow(seconds, kNsPerSecond, &product)) return std::nullopt;
   if (__builtin_add_overflow(product, ns, &sum)) return std::nullopt;
   return sum;
 }
@@ -98,7 +96,7 @@ void clock_time(Scanner& in, Moment& m) {
 // RFC 9110: a two-digit year that seems more than 50 years ahead means the past century's.
 std::int64_t full_year(Moment m, int two_digits, MaybeNs wall_ns) {
   if (!wall_ns) return two_digits + (two_digits < 69 ? 2000 : 1900);
-  std::int64_t seconds = *wall_ns / kSecondNs;
+  std::int64_t seconds = *wall_ns / kNsPerSecond;
   const std::int64_t days = seconds / kSecondsPerDay - (seconds % kSecondsPerDay < 0 ? 1 : 0);
   // At or before this year, then forward.
   std::int64_t year = 1970 + (days >= 0 ? days / 366 : days / 365 - 1);
@@ -238,7 +236,7 @@ MaybeNs parse_rfc3339_ns(std::string_view text) {
   Ns fraction_ns = 0;
   if (in.rest[0] == '.') {
     in.rest.remove_prefix(1);
-    Ns place = kSecondNs / 10;
+    Ns place = kNsPerSecond / 10;
     if (in.rest.empty() || !is_digit(in.rest[0])) return std::nullopt;
     for (; !in.rest.empty() && is_digit(in.rest[0]); in.rest.remove_prefix(1), place /= 10) {
       fraction_ns += place * (in.rest[0] - '0');
@@ -266,10 +264,10 @@ MaybeNs parse_duration_ns(std::string_view text) {
     std::string_view name;
     Ns ns;
   };
-  static constexpr std::array<Unit, 8> kUnits = {{{"d", 86'400 * kSecondNs},
-                                                  {"h", 3'600 * kSecondNs},
-                                                  {"m", 60 * kSecondNs},
-                                                  {"s", kSecondNs},
+  static constexpr std::array<Unit, 8> kUnits = {{{"d", 86'400 * kNsPerSecond},
+                                                  {"h", 3'600 * kNsPerSecond},
+                                                  {"m", 60 * kNsPerSecond},
+                                                  {"s", kNsPerSecond},
                                                   {"ms", 1'000'000},
                                                   {"us", 1'000},
                                                   {"\xC2\xB5s", 1'000},  // the micro sign, as Go
@@ -296,7 +294,7 @@ MaybeNs parse_duration_ns(std::string_view text) {
   return total;
 }
 
-MaybeNs parse_seconds_ns(std::string_view text) { return whole_decimal(text, kSecondNs); }
+MaybeNs parse_seconds_ns(std::string_view text) { return whole_decimal(text, kNsPerSecond); }
 MaybeNs parse_milliseconds_ns(std::string_view text) { return whole_decimal(text, 1'000'000); }
 
 MaybeNs retry_after_ns(std::string_view retry_after, std::string_view retry_after_ms,

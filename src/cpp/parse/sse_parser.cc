@@ -7,10 +7,11 @@
 
 #include <cstring>
 
+#include "base/text.h"
+
 namespace sluiceway::parse {
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 // retry: above this many milliseconds (about 31 years) is kept at it.
 constexpr std::int64_t kRetryMsMax = 1'000'000'000'000;
 

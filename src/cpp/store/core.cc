@@ -165,7 +165,7 @@ Status LedgerCore::flush(std::int64_t timeout_ns) {
     while (!done) {
       const std::uint64_t before = reserves_done_ + finishes_done_;
       lock.unlock();
-      pump();
+      next_turn();
       lock.lock();
       done = reached();
       if (!done && reserves_done_ + finishes_done_ == before) break;  // the disk refuses
@@ -242,6 +242,11 @@ bool LedgerCore::pump() {
     if (!handed_in() && mono() < look_again_ns_) return false;
   }
   if (in_child()) return false;
+  return next_turn();
+}
+
+// What another thread has in hand is done when this returns, too.
+bool LedgerCore::next_turn() {
   const std::unique_lock<std::mutex> turn_lock = own_turn();
   return turn();
 }

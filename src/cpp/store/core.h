@@ -85,9 +85,10 @@ class LedgerCore {
   void loop();
   // True where there is work; false: stop.
   bool wait_for_work();
-  bool handed_in() const;  // anything that the writer has not done
+  bool handed_in() const;  // anything that no writer has taken
   bool work_waiting() const;
   std::int64_t wake_at_ns() const;
+  bool next_turn();
   bool turn();
   bool take(std::vector<Command*>& commands);
   bool write_batch(bool with_finishes);

@@ -12,6 +12,7 @@
 #include <random>
 #include <vector>
 
+#include "cost/cost_testing.h"
 #include "cost/price_book.h"
 #include "cost/quote.h"
 #include "cost/shipped_sheets_generated.h"
@@ -19,8 +20,6 @@
 namespace sluiceway::cost {
 namespace {
 
-constexpr std::int64_t kS = 1'000'000'000;
-constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMin = std::numeric_limits<std::int64_t>::min();
 
 std::uint64_t seed_of_run() {

@@ -11,13 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "cost/cost_testing.h"
+
 namespace sluiceway::cost {
 namespace {
 
-constexpr std::int64_t kS = 1'000'000'000;
-constexpr std::int64_t kMonday = 1794787200;  // 2026-11-16T00:00:00Z
 constexpr std::int64_t kUsd = 1'000'000'000;  // a dollar per million units, as a rate
-constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 
 using Counts = std::initializer_list<std::pair<Bucket, std::int64_t>>;
 

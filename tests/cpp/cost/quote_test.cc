@@ -10,13 +10,12 @@
 #include <string>
 #include <utility>
 
+#include "cost/cost_testing.h"
+
 namespace sluiceway::cost {
 namespace {
 
-constexpr std::int64_t kS = 1'000'000'000;
-constexpr std::int64_t kMonday = 1794787200;  // 2026-11-16T00:00:00Z
-constexpr std::int64_t kToken = 1'000'000;    // a rate of one nano-dollar a unit
-constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kToken = 1'000'000;  // a rate of one nano-dollar a unit
 using Counts = std::initializer_list<std::pair<Bucket, std::int64_t>>;
 
 PriceRow row_of(std::string version, Counts per_unit) {
@@ -95,7 +94,7 @@ TEST(Quote, DearerShortPromptsCountOnlyUpToTheirOwnBound) {
   EXPECT_EQ(quoted(sheet, text_call(600'000, 0)).ceiling, 600'000 * 125);
 }
 
-PriceSheet deepseek() {  // deepseek-flash: off-peak 0.15 / 0.003 / 0.60, peak twice that
+PriceSheet deepseek_prices() {  // deepseek-flash: off-peak 0.15 / 0.003 / 0.60, peak twice that
   PriceSheet sheet{.provider = "deepseek", .model = "deepseek-flash"};
   sheet.rows = {
       row_of("off-peak", {{Bucket::kInput, 150}, {Bucket::kCacheRead, 3}, {Bucket::kOutput, 600}}),
@@ -116,7 +115,7 @@ std::string dearest(const PriceSheet& sheet, std::int64_t from_ns, std::int64_t 
 }
 
 TEST(Quote, TimeRangeReachesAWindowThatBeginsAtItsEnd) {
-  const PriceSheet sheet = deepseek();
+  const PriceSheet sheet = deepseek_prices();
   const std::int64_t one = (kMonday + 3600) * kS;
   EXPECT_EQ(dearest(sheet, one - 60 * kS, one - 1), "off-peak");
   EXPECT_EQ(dearest(sheet, one - 60 * kS, one), "peak");
@@ -127,7 +126,7 @@ TEST(Quote, TimeRangeReachesAWindowThatBeginsAtItsEnd) {
 }
 
 TEST(Quote, ExpectedIsTheRowThatHoldsNowAndLowTheCheapestInTheRange) {
-  const PriceSheet sheet = deepseek();
+  const PriceSheet sheet = deepseek_prices();
   QuoteInput in = text_call(1000, 100);
   in.expected_prompt_tokens = 1000;
   in.expected_output_tokens = 100;
@@ -145,7 +144,7 @@ TEST(Quote, ExpectedIsTheRowThatHoldsNowAndLowTheCheapestInTheRange) {
 }
 
 TEST(Quote, WeekendsAndHolidaysReachNoPeakAndLongRangesDo) {
-  const PriceSheet sheet = deepseek();
+  const PriceSheet sheet = deepseek_prices();
   const std::int64_t friday_end = (kMonday + 4 * 86'400 + 36'000) * kS;
   const std::int64_t next_peak = (kMonday + 7 * 86'400 + 3600) * kS;
   EXPECT_EQ(dearest(sheet, friday_end, next_peak - 1), "off-peak");
@@ -246,11 +245,11 @@ TEST(Quote, BadInputAndOverflow) {
   in = text_call(1, 1);
   in.from_wall_ns = std::numeric_limits<std::int64_t>::min();
   in.to_wall_ns = kMax;
-  EXPECT_EQ(quoted(deepseek(), in).ceiling, 300 + 1200);
+  EXPECT_EQ(quoted(deepseek_prices(), in).ceiling, 300 + 1200);
   in.to_wall_ns = in.from_wall_ns;
-  EXPECT_TRUE(quote(deepseek(), in).ok());
+  EXPECT_TRUE(quote(deepseek_prices(), in).ok());
   in.to_wall_ns = in.from_wall_ns = kMax;
-  EXPECT_TRUE(quote(deepseek(), in).ok());
+  EXPECT_TRUE(quote(deepseek_prices(), in).ok());
 }
 
 TEST(Quote, ASizeLeftOpenCostsTheDearest) {

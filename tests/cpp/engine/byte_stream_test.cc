@@ -28,14 +28,14 @@ struct Bytes {
   bool resume = false;
 };
 
-FakeTimeline start(int status = 200) {
+FakeTimeline sound(int status = 200) {
   return FakeTimeline().sent(kMs).executed(2 * kMs).head(5 * kMs, status,
                                                          {{"Content-Type", "audio/mpeg"}});
 }
 
 TEST(ByteStream, BytesPassUnreadAndAreNotKept) {
   const Bytes b(
-      start().body(6 * kMs, "data: {").body(7 * kMs, std::string("\0\xff", 2)).end(8 * kMs));
+      sound().body(6 * kMs, "data: {").body(7 * kMs, std::string("\0\xff", 2)).end(8 * kMs));
   EXPECT_EQ(b.text, "data: {" + std::string("\0\xff", 2));
   EXPECT_EQ(b.ending().kind, ErrorKind::kNone) << b.ending().message;
   EXPECT_EQ(b.ending().answer->body, "");
@@ -50,17 +50,17 @@ TEST(ByteStream, BytesPassUnreadAndAreNotKept) {
 }
 
 TEST(ByteStream, ABodyThatBreaksOffIsInDoubtAndNotAskedForAgain) {
-  const Bytes late(start().body(6 * kMs, "half").fail(7 * kMs, TransferError::kPartialBody));
+  const Bytes late(sound().body(6 * kMs, "half").fail(7 * kMs, TransferError::kPartialBody));
   EXPECT_EQ(late.text, "half");
   EXPECT_EQ(late.ending().kind, ErrorKind::kStreamBroken);
   EXPECT_EQ(late.ending().outcome, Outcome::kInDoubt);
   EXPECT_EQ(late.ending().attempts.size(), 1u);
-  const Bytes early(start().fail(7 * kMs, TransferError::kPartialBody));
+  const Bytes early(sound().fail(7 * kMs, TransferError::kPartialBody));
   EXPECT_EQ(early.ending().failure, Failure::kBroken);
 }
 
 TEST(ByteStream, AnEndThatCannotBeProvenIsNone) {
-  FakeTimeline timeline = start().body(6 * kMs, "half");
+  FakeTimeline timeline = sound().body(6 * kMs, "half");
   timeline.end(7 * kMs);
   timeline.steps.back().complete = false;  // the connection was closed, no length was told
   const Bytes b(timeline);
@@ -69,7 +69,7 @@ TEST(ByteStream, AnEndThatCannotBeProvenIsNone) {
 }
 
 TEST(ByteStream, AnErrorsBodyIsReadAsEver) {
-  const Bytes b(start(429)
+  const Bytes b(sound(429)
                     .body(6 * kMs, R"({"error":{"code":"insufficient_quota","message":"no more"}})")
                     .end(7 * kMs));
   EXPECT_EQ(b.text, "");
@@ -82,7 +82,7 @@ TEST(ByteStream, WhatWasRefusedIsAskedForAgainBeforeTheFirstByte) {
   int attempts = 0;
   SimEngine sim([&](const Request&, const FakeStart&) {
     return ++attempts == 1 ? FakeTimeline().fail(kMs, TransferError::kConnect)
-                           : start().body(6 * kMs, "all").end(7 * kMs);
+                           : sound().body(6 * kMs, "all").end(7 * kMs);
   });
   auto request = sim.request();
   request.stream = request.byte_stream = true;
@@ -94,7 +94,7 @@ TEST(ByteStream, WhatWasRefusedIsAskedForAgainBeforeTheFirstByte) {
 }
 
 TEST(ByteStream, ASlowReaderHoldsTheTransferBack) {
-  FakeTimeline timeline = start();
+  FakeTimeline timeline = sound();
   for (int i = 0; i < 100; ++i) timeline.body((6 + i) * kMs, std::string(16'384, 'x'));
   Bytes b(timeline.end(200 * kMs), kSecond);
   EXPECT_FALSE(b.call->done());
@@ -117,7 +117,7 @@ TEST(ByteStream, ASlowReaderHoldsTheTransferBack) {
 }
 
 TEST(ByteStream, CancellingEndsItAndKeepsItsMoney) {
-  Bytes b(start().body(6 * kMs, "a").body(20 * kMs, "b").end(kSecond), 10 * kMs);
+  Bytes b(sound().body(6 * kMs, "a").body(20 * kMs, "b").end(kSecond), 10 * kMs);
   b.sim.engine->cancel(*b.call);
   b.sim.run(10 * kMs);
   ASSERT_TRUE(b.call->done());
@@ -127,7 +127,7 @@ TEST(ByteStream, CancellingEndsItAndKeepsItsMoney) {
 }
 
 TEST(ByteStream, TheReadTimeoutRunsAgainAfterAPause) {
-  FakeTimeline timeline = start();
+  FakeTimeline timeline = sound();
   for (int i = 0; i < 20; ++i) timeline.body(6 * kMs, std::string(16'384, 'x'));  // then nothing
   SimEngine sim([&](const Request&, const FakeStart&) { return timeline; });
   auto request = sim.request();

@@ -85,7 +85,8 @@ void storm(Loopback& origin, int thread_count, const Before& before) {
   EXPECT_GE(done, thread_count * kStormCalls);
   EXPECT_LE(other, thread_count * kStormCalls / 5);
   EXPECT_LE(origin.server.executions, done + other);
-  ASSERT_TRUE(origin.engine->ledger().flush(kPatienceNs).ok());
+  const absl::Status flushed = origin.engine->ledger().flush(kPatienceNs);
+  ASSERT_TRUE(flushed.ok()) << flushed.ToString();
   const ScopeBalance balance = *origin.engine->ledger().balance(*origin.scope);
   EXPECT_EQ(balance.settled, done * kCost);
   EXPECT_EQ(balance.held, 0);

@@ -27,9 +27,9 @@ struct NoSink : store::VerdictSink {
 };
 
 // A ledger that writes when it is told to, on a clock that stands still.
-class Books {
+class BooksByHand {
  public:
-  explicit Books(const std::string& path = ":memory:") {
+  explicit BooksByHand(const std::string& path = ":memory:") {
     auto opened = store::open_ledger({.path = path,
                                       .durability = store::Durability::kProcess,
                                       .admit = &cost::admit,
@@ -39,7 +39,7 @@ class Books {
     EXPECT_TRUE(opened.ok()) << opened.status();
     ledger = *std::move(opened);
   }
-  ~Books() { ledger->close(); }
+  ~BooksByHand() { ledger->close(); }
 
   std::shared_ptr<store::Scope> scope(const std::string& kind, const std::string& key,
                                       Period period = Period::kNone) {
@@ -92,7 +92,7 @@ const store::CallLabels kHaiku{.provider = "anthropic", .model = "haiku", .tenan
 using Key = std::vector<std::string>;
 
 TEST(Report, ACallCountsOnceAtItsLastWord) {
-  Books books;
+  BooksByHand books;
   Usage usage;
   usage.set(Bucket::kInput, 30);
   const Id settled = books.reserve(900, kLuna);
@@ -125,7 +125,7 @@ TEST(Report, ACallCountsOnceAtItsLastWord) {
 }
 
 TEST(Report, PostedThenCorrected) {
-  Books books;
+  BooksByHand books;
   const Id call = books.reserve(1'000, kLuna);
   books.finish(call, EntryKind::kInDoubt);
   books.clock.advance(8 * kDay);
@@ -144,7 +144,7 @@ TEST(Report, PostedThenCorrected) {
 // Reserved at 22:00 and ended at 23:30 UTC of October's last day, which is November in Berlin; and
 // once more a day later.
 TEST(Report, PeriodsFollowTheZone) {
-  Books books;
+  BooksByHand books;
   const Id first = books.reserve(10, kLuna);
   books.clock.advance(kHour + kHour / 2);
   books.finish(first, EntryKind::kSettle, 1);
@@ -171,7 +171,7 @@ TEST(Report, PeriodsFollowTheZone) {
 }
 
 TEST(Report, OnlyAScopeOrALabel) {
-  Books books;
+  BooksByHand books;
   const auto video = books.scope("video", "42");
   const auto other = books.scope("video", "421");
   const auto day = books.scope("account", "7", Period::kDay);
@@ -203,7 +203,7 @@ TEST(Report, OnlyAScopeOrALabel) {
 }
 
 TEST(Report, TooManyGroupsAreRefused) {
-  Books books;
+  BooksByHand books;
   for (const char* model : {"a", "b", "c"}) books.reserve(1, {.model = model});
   ReportQuery query{.by = {{cost::Dimension::kModel, {}}}, .groups_max = 2};
   const auto refused = make_report(*books.ledger, query);
@@ -228,7 +228,7 @@ TEST(Report, OverAFile) {
       (std::filesystem::temp_directory_path() / "sluiceway-report-XXXXXX").string();
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   {
-    Books books(folder + "/ledger.db");
+    BooksByHand books(folder + "/ledger.db");
     for (int i = 0; i < 3'000; ++i) {
       const Id id = books.reserve(10, i % 3 == 0 ? kLuna : kHaiku);
       books.ledger->finish({.call_id = id,

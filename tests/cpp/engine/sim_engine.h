@@ -15,12 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "http/fake_transport.h"
 
 namespace sluiceway::engine {
 
-constexpr std::int64_t kMs = 1'000'000;
+constexpr std::int64_t kMs = kNsPerMs;
 constexpr std::int64_t kSecond = 1'000'000'000;
 // 2026-11-22T00:00:00Z.
 constexpr std::int64_t kWall = 1'795'305'600 * kSecond;

@@ -6,20 +6,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "limits/limits_testing.h"
+
 namespace sluiceway::limits {
 namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
-constexpr std::int64_t kSecond = 1000 * kMs;
-
-class FixedRandom final : public Random {
- public:
-  explicit FixedRandom(std::uint64_t value) : value_(value) {}
-  std::uint64_t next() override { return value_; }
-
- private:
-  std::uint64_t value_;
-};
 
 TEST(Exponential, DoublesUpToTheCap) {
   EXPECT_EQ(exponential_ns(500 * kMs, 0, 20 * kSecond), 500 * kMs);

@@ -8,21 +8,12 @@
 #include <thread>
 #include <vector>
 
+#include "limits/limits_testing.h"
+
 namespace sluiceway::limits {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kYear = 365 * 24 * 3600 * kSecond;
-
-// Draws a fixed value: 0 makes every jitter its minimum, all ones its maximum.
-class FixedRandom final : public Random {
- public:
-  explicit FixedRandom(std::uint64_t value) : value_(value) {}
-  std::uint64_t next() override { return value_; }
-
- private:
-  std::uint64_t value_;
-};
 
 bool call(CircuitBreaker& breaker, CallResult result, std::int64_t now,
           std::int64_t duration = 1000) {

@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "limits/limits_testing.h"
+
 namespace sluiceway::limits {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 TEST(FailureWindow, CountsWhatIsInTheWindow) {
   FailureWindow window(60 * kSecond);

@@ -12,12 +12,11 @@
 
 #include "base/random.h"
 #include "limits/limit_group.h"
+#include "limits/limits_testing.h"
 
 namespace sluiceway::limits {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::int64_t kMs = 1'000'000;
 constexpr std::size_t kConcurrencyAt = static_cast<std::size_t>(Dimension::kConcurrency);
 __extension__ typedef __int128 Wide;
 

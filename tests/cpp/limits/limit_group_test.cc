@@ -5,11 +5,10 @@
 
 #include <vector>
 
+#include "limits/limits_testing.h"
+
 namespace sluiceway::limits {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::int64_t kMs = 1'000'000;
 
 std::size_t at(Dimension dimension) { return static_cast<std::size_t>(dimension); }
 

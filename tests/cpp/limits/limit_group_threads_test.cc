@@ -9,11 +9,11 @@
 
 #include "base/random.h"
 #include "limits/limit_group.h"
+#include "limits/limits_testing.h"
 
 namespace sluiceway::limits {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr int kThreads = 8;
 
 template <typename Body>

@@ -8,11 +8,10 @@
 #include <vector>
 
 #include "base/random.h"
+#include "limits/limits_testing.h"
 
 namespace sluiceway::limits {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 TEST(RetryBudget, ThreeAlwaysAndAFifthOfFirstAttempts) {
   RetryBudget budget;

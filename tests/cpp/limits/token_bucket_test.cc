@@ -5,10 +5,10 @@
 
 #include <vector>
 
+#include "limits/limits_testing.h"
+
 namespace sluiceway::limits {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 // 10 units at most, one more every 100 ms.
 TokenBucket ten_a_second() {

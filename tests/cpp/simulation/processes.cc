@@ -9,8 +9,6 @@
 namespace sluiceway::simulation {
 namespace {
 
-constexpr int kTurnsAtOnceMax = 2'000;
-
 // What dead processes leave behind: nothing of it may run again, destructors included.
 struct Remains {
   // The engine points to these, so they are declared before it.

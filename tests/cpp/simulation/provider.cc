@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "simulation/clock.h"
+
 namespace sluiceway::simulation {
 namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
 
 std::string event(const std::string& json) { return "data: " + json + "\n\n"; }
 

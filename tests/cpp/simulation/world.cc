@@ -17,7 +17,6 @@ namespace {
 constexpr std::int64_t kPumpIntervalNs = kSecond;     // as the ledger's writer looks around
 constexpr std::int64_t kFinishIntervalNs = 50 * kMs;  // and tries finishes again
 constexpr std::int64_t kHealTimeNs = 900 * kSecond;   // longer than any deadline and fate
-constexpr int kTurnsAtOnceMax = 2'000;
 constexpr std::size_t kProblemsMax = 8;
 
 std::string scratch_folder() {

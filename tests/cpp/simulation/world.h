@@ -202,6 +202,9 @@ class World {
   bool chance(int percent) { return random_.uniform(99) < percent; }
   Process* any_up();
 
+  // More turns than this at one instant, and something spins.
+  static constexpr int kTurnsAtOnceMax = 2'000;
+
   const RunOptions options_;
   const Plan plan_;
   RunResult result_;

@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
+#include <string_view>
+
+#include "store/faults.h"
 #include "store/store_testing.h"
 
 namespace sluiceway::store {
@@ -405,6 +410,22 @@ TEST_P(LedgerTest, ClosingLeavesOpenHoldsInDoubt) {
   ASSERT_EQ(holds->size(), 1u);
   EXPECT_TRUE((*holds)[0].in_doubt);
   EXPECT_EQ((*holds)[0].owner, 0);
+}
+
+// Nothing is waiting then, and nothing is written yet either.
+TEST_P(LedgerTest, FlushWaitsForWhatAnotherThreadHasInHand) {
+  auto video = scope("video", "42", 3'000);
+  ask(reservation(1, 2'000, {video}));
+  std::future<absl::Status> flushed;
+  set_fault_hook([&](const char* label) {
+    if (label != std::string_view("batch.before_verdicts") || flushed.valid()) return;
+    flushed = std::async(std::launch::async, [&] { return ledger_->flush(60 * kSecond); });
+    EXPECT_EQ(flushed.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  });
+  ledger_->reserve(reservation(2, 300, {video}));
+  ledger_->pump();
+  EXPECT_TRUE(flushed.get().ok());
+  set_fault_hook(nullptr);
 }
 
 TEST_P(LedgerOnFile, JobsOutliveTheirEngine) {

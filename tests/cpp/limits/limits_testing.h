@@ -1,0 +1,24 @@
+// What the tests of limits/ share: units of time, and a source of randomness that is none.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/random.h"
+
+namespace sluiceway::limits {
+
+inline constexpr std::int64_t kSecond = kNsPerSecond;
+inline constexpr std::int64_t kMs = kNsPerMs;
+
+// Draws a fixed value: 0 makes every jitter its minimum, all ones its maximum.
+class FixedRandom final : public Random {
+ public:
+  explicit FixedRandom(std::uint64_t value) : value_(value) {}
+  std::uint64_t next() override { return value_; }
+
+ private:
+  std::uint64_t value_;
+};
+
+}  // namespace sluiceway::limits
