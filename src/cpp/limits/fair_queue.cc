@@ -6,7 +6,7 @@
 namespace sluiceway::limits {
 namespace {
 
-constexpr std::array<std::string_view, kDimensions> kNames = {
+constexpr std::array<std::string_view, kDimensions> kDimensionNames = {
     "requests",   "input_tokens", "output_tokens", "llm_tokens",
     "characters", "quota_units",  "concurrency"};
 
@@ -18,7 +18,7 @@ void add(Amounts& sum, const Amounts& amounts, std::int64_t sign) {
 
 std::string_view dimension_name(Dimension dimension) {
   const auto index = static_cast<std::size_t>(dimension);
-  return index < kDimensions ? kNames[index] : "unknown";
+  return index < kDimensions ? kDimensionNames[index] : "unknown";
 }
 
 FairQueue::LaneKey FairQueue::key_of(const Lane& lane, std::uint32_t tenant) {

@@ -332,7 +332,7 @@ def test_missing_file_and_broken_text(tmp_path: Path) -> None:
 def test_buckets_are_the_cores() -> None:
     """In the order of src/cpp/base/usage.cc, read as text."""
     source = Path(__file__).parents[3] / "src/cpp/base/usage.cc"
-    listed = source.read_text(encoding="utf-8").split("kNames = {")[1].split("}")[0]
+    listed = source.read_text(encoding="utf-8").split("kBucketNames = {")[1].split("}")[0]
     assert tuple(part.strip().strip('"') for part in listed.split(",")) == BUCKETS
 
 
