@@ -24,18 +24,17 @@ py::bytes json_bytes(const py::object& value) {
   return py::bytes(out);
 }
 
-py::bytes cache_key(const std::string& tenant, std::int64_t schema_version,
-                    const std::string& provider, const std::string& model,
-                    const std::string& operation, const py::object& request) {
-  std::string canonical;
-  if (!write_canonical(canonical, request.ptr())) throw py::error_already_set();
+py::bytes cache_key(std::string_view tenant, std::int64_t schema_version, std::string_view provider,
+                    std::string_view model, std::string_view operation, const py::object& request) {
+  const std::string* canonical = canonical_text(request.ptr());
+  if (canonical == nullptr) throw py::error_already_set();
   const std::string version = std::to_string(schema_version);
   const auto key = cache::cache_key({.tenant = tenant,
                                      .schema_version = version,
                                      .provider = provider,
                                      .model = model,
                                      .operation = operation,
-                                     .canonical_request = canonical});
+                                     .canonical_request = *canonical});
   return {reinterpret_cast<const char*>(key.data()), key.size()};
 }
 

@@ -1,16 +1,20 @@
 // Python objects to JSON: see py_writer.h.
 #include "bindings/py_writer.h"
 
+#include <absl/container/inlined_vector.h>
+
 #include <algorithm>
 #include <cmath>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "cache/canonical_json.h"
 
 namespace sluiceway::bindings {
 namespace {
+
+// A buffer that one large request has made larger is given back.
+constexpr std::size_t kKeptBytes = std::size_t{1} << 20;
 
 bool utf8_of(PyObject* text, std::string_view* out) {
   Py_ssize_t size = 0;
@@ -121,21 +125,21 @@ class Writer {
     return true;
   }
   bool sorted_dict(PyObject* value, int depth) {
-    std::vector<std::pair<std::string_view, PyObject*>> members;
+    absl::InlinedVector<std::pair<cache::SortKey, PyObject*>, 16> members;
     members.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(value)));
     PyObject *name = nullptr, *item = nullptr;
     Py_ssize_t at = 0;
     while (PyDict_Next(value, &at, &name, &item) != 0) {
       std::string_view utf8;
       if (!key(name) || !utf8_of(name, &utf8)) return false;
-      members.emplace_back(utf8, item);
+      members.emplace_back(cache::SortKey(utf8), item);
     }
     std::sort(members.begin(), members.end(),
-              [](const auto& a, const auto& b) { return cache::key_less(a.first, b.first); });
+              [](const auto& a, const auto& b) { return a.first < b.first; });
     out_ += '{';
     for (std::size_t i = 0; i < members.size(); ++i) {
       if (i > 0) out_ += ',';
-      cache::write_json_string(out_, members[i].first);
+      cache::write_json_string(out_, members[i].first.text());
       out_ += ':';
       if (!write(members[i].second, depth + 1)) return false;
     }
@@ -152,6 +156,13 @@ class Writer {
 bool write_body(std::string& out, PyObject* value) { return Writer(out, false).write(value, 0); }
 bool write_canonical(std::string& out, PyObject* value) {
   return Writer(out, true).write(value, 0);
+}
+
+const std::string* canonical_text(PyObject* value) {
+  thread_local std::string text;
+  if (text.capacity() > kKeptBytes) text = {};
+  text.clear();
+  return write_canonical(text, value) ? &text : nullptr;
 }
 
 }  // namespace sluiceway::bindings

@@ -21,4 +21,8 @@ constexpr int kDepthMax = 256;
 bool write_body(std::string& out, PyObject* value);
 bool write_canonical(std::string& out, PyObject* value);
 
+// The canonical form in this thread's own buffer, good until the next call; null with a Python
+// exception set. For keys: their text is hashed and dropped, so it need not grow anew each time.
+const std::string* canonical_text(PyObject* value);
+
 }  // namespace sluiceway::bindings

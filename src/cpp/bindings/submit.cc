@@ -208,10 +208,8 @@ void write_request_body(PyObject* body, std::string& out) {
 
 // False: this request has no canonical form and is not cached.
 bool make_key(PyObject* body, const PyRoute& route, engine::CallRequest& request) {
-  std::string canonical;
-  if (PyBytes_Check(body)) {
-    canonical = request.body;
-  } else if (!write_canonical(canonical, body)) {
+  const std::string* canonical = PyBytes_Check(body) ? &request.body : canonical_text(body);
+  if (canonical == nullptr) {
     if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) throw py::error_already_set();
     PyErr_Clear();
     return false;
@@ -222,7 +220,7 @@ bool make_key(PyObject* body, const PyRoute& route, engine::CallRequest& request
                                         .provider = fixed.provider,
                                         .model = fixed.model,
                                         .operation = fixed.operation,
-                                        .canonical_request = canonical});
+                                        .canonical_request = *canonical});
   return true;
 }
 

@@ -13,6 +13,8 @@ namespace {
 // Runs without escapes are searched and copied in pieces of this size, so that the copy finds the
 // bytes in the first-level cache.
 constexpr std::ptrdiff_t kPieceBytes = 8'192;
+// Names and most values.
+constexpr std::size_t kShortBytes = 64;
 
 void append_escape(std::string& out, char c) {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -81,6 +83,12 @@ bool is_utf8(std::string_view text) {
 }
 
 void write_json_string(std::string& out, std::string_view utf8) {
+  if (utf8.size() <= kShortBytes && is_plain_short(utf8)) {
+    out += '"';
+    out += utf8;
+    out += '"';
+    return;
+  }
   out += '"';
   const char* at = utf8.data();
   const char* const end = at + utf8.size();

@@ -45,7 +45,28 @@ void write_json_integer(std::string& out, std::int64_t value);
 // The order of two keys (both well-formed UTF-8) by their UTF-16 code units, as section 3.2.3 asks.
 // It differs from the order of bytes only where a key has characters beyond U+FFFF.
 std::strong_ordering compare_keys(std::string_view a, std::string_view b);
-inline bool key_less(std::string_view a, std::string_view b) { return compare_keys(a, b) < 0; }
+
+// A key to sort, with its first eight bytes at hand, the first of them highest.
+class SortKey {
+ public:
+  explicit SortKey(std::string_view utf8) : text_(utf8) {
+    const std::size_t size = utf8.size() < 8 ? utf8.size() : 8;
+    for (std::size_t i = 0; i < size; ++i) {
+      head_ |= std::uint64_t{static_cast<unsigned char>(utf8[i])} << (56 - 8 * i);
+    }
+  }
+  std::string_view text() const { return text_; }
+  // Where both begin with ASCII and differ there, that decides; a missing byte counts as the least.
+  friend bool operator<(const SortKey& a, const SortKey& b) {
+    constexpr std::uint64_t kBeyondAscii = 0x8080808080808080ULL;
+    const bool decided = a.head_ != b.head_ && ((a.head_ | b.head_) & kBeyondAscii) == 0;
+    return decided ? a.head_ < b.head_ : compare_keys(a.text_, b.text_) < 0;
+  }
+
+ private:
+  std::string_view text_;
+  std::uint64_t head_ = 0;
+};
 
 // Well-formed as Unicode's table 3-7 says: shortest forms, no surrogates, at most U+10FFFF.
 bool is_utf8(std::string_view text);

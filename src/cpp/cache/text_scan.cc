@@ -12,21 +12,6 @@
 namespace sluiceway::cache {
 namespace {
 
-constexpr std::uint64_t kOnes = 0x0101010101010101ULL;
-constexpr std::uint64_t kHighs = 0x8080808080808080ULL;
-
-// Not zero when some byte of `word` is zero. Exact as a yes or no: the borrow can mark only bytes
-// above a real zero.
-std::uint64_t has_zero(std::uint64_t word) { return (word - kOnes) & ~word & kHighs; }
-
-// Not zero when some byte is `"`, `\` or below 0x20. `& ~word` keeps bytes beyond ASCII out.
-std::uint64_t has_escape(std::uint64_t word) {
-  const std::uint64_t quote = has_zero(word ^ (kOnes * '"'));
-  const std::uint64_t backslash = has_zero(word ^ (kOnes * '\\'));
-  const std::uint64_t control = (word - kOnes * 0x20) & ~word & kHighs;
-  return quote | backslash | control;
-}
-
 bool needs_escape(unsigned char c) { return c < 0x20 || c == '"' || c == '\\'; }
 
 const char* find_escape_by_words(const char* at, const char* end) {

@@ -19,6 +19,38 @@ inline std::uint64_t load_word(const char* at) {
   return word;
 }
 
+inline constexpr std::uint64_t kOnes = 0x0101010101010101ULL;
+inline constexpr std::uint64_t kHighs = 0x8080808080808080ULL;
+
+// Not zero when some byte of `word` is zero. Exact as a yes or no: the borrow can mark only bytes
+// above a real zero.
+inline std::uint64_t has_zero(std::uint64_t word) { return (word - kOnes) & ~word & kHighs; }
+
+// Not zero when some byte is `"`, `\` or below 0x20. `& ~word` keeps bytes beyond ASCII out.
+inline std::uint64_t has_escape(std::uint64_t word) {
+  const std::uint64_t quote = has_zero(word ^ (kOnes * '"'));
+  const std::uint64_t backslash = has_zero(word ^ (kOnes * '\\'));
+  const std::uint64_t control = (word - kOnes * 0x20) & ~word & kHighs;
+  return quote | backslash | control;
+}
+
+// The same as find_escape() == end, without a call and for few bytes: the last words overlap the
+// ones before them, so there is no rest to go through byte by byte.
+inline bool is_plain_short(std::string_view text) {
+  const char* const at = text.data();
+  const std::size_t size = text.size();
+  std::uint64_t found = 0;
+  if (size >= 8) {
+    for (std::size_t i = 0; i + 8 < size; i += 8) found |= has_escape(load_word(at + i));
+    return (found | has_escape(load_word(at + size - 8))) == 0;
+  }
+  std::uint64_t word = kOnes * ' ';
+  for (std::size_t i = 0; i < size; ++i) {
+    word = word << 8 | static_cast<unsigned char>(at[i]);
+  }
+  return has_escape(word) == 0;
+}
+
 // The first byte of [at, end) that is `"`, `\` or below 0x20; `end` when there is none.
 const char* find_escape(const char* at, const char* end);
 

@@ -2,6 +2,7 @@
 #include "store/core.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -232,7 +233,12 @@ void LedgerCore::loop() {
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are for the interpreter's threads
   pthread_setname_np(pthread_self(), "sluiceway-books");
-  while (wait_for_work()) turn();
+  while (wait_for_work()) {
+    // Callers who share this core and are about to hand something in go first: their calls come
+    // into the same commit. On a free core this is one system call.
+    ::sched_yield();
+    turn();
+  }
 }
 
 bool LedgerCore::pump() {

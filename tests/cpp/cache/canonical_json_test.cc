@@ -13,6 +13,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "support/vectors.h"
@@ -176,6 +177,28 @@ TEST(WriteJsonString, KeepsBytesThatItIsNotAskedToCheck) {
   EXPECT_EQ(out, "\"a\\n\xFF\"");
 }
 
+// Short texts are looked through in words that overlap: every length, every place.
+TEST(WriteString, EscapesAtEveryPlaceOfEveryShortLength) {
+  for (std::size_t size = 1; size <= 70; ++size) {
+    const std::string plain(size, 'x');
+    std::string out;
+    write_json_string(out, plain);
+    ASSERT_EQ(out, '"' + plain + '"');
+    for (std::size_t at = 0; at < size; ++at) {
+      const std::string before(at, 'x'), after(size - at - 1, 'x');
+      for (const auto& [c, escaped] :
+           {std::pair{'"', R"(\")"}, {'\\', R"(\\)"}, {'\x1f', R"(\u001f)"}}) {
+        out.clear();
+        write_json_string(out, before + c + after);
+        ASSERT_EQ(out, '"' + before + escaped + after + '"') << size << ' ' << at;
+      }
+      out.clear();  // next to them: no escape
+      write_json_string(out, before + '\xA2' + after);
+      ASSERT_EQ(out, '"' + before + '\xA2' + after + '"') << size << ' ' << at;
+    }
+  }
+}
+
 // RFC 8785, section 3.2.3: the keys of its example in their order.
 TEST(CompareKeys, TheExampleOfTheRfc) {
   const std::vector<std::string_view> sorted = {
@@ -183,14 +206,18 @@ TEST(CompareKeys, TheExampleOfTheRfc) {
   for (std::size_t i = 0; i < sorted.size(); ++i) {
     for (std::size_t j = 0; j < sorted.size(); ++j) {
       EXPECT_EQ(compare_keys(sorted[i], sorted[j]), i <=> j) << i << ' ' << j;
+      EXPECT_EQ(SortKey(sorted[i]) < SortKey(sorted[j]), i < j) << i << ' ' << j;
     }
   }
-  EXPECT_TRUE(key_less("", "a"));
-  EXPECT_TRUE(key_less("a", "aa"));
-  EXPECT_TRUE(key_less("aaaaaaaaab", "aaaaaaaaac"));
-  EXPECT_TRUE(key_less("\xED\x9F\xBF", "\xF0\x90\x80\x80"));  // U+D7FF before surrogates
-  EXPECT_TRUE(key_less("\xF4\x8F\xBF\xBF", "\xEE\x80\x80"));  // U+10FFFF before U+E000
-  EXPECT_TRUE(key_less("x\xF0\x9F\x98\x80", "x\xF0\x9F\x98\x81"));
+  EXPECT_TRUE(SortKey("") < SortKey("a"));
+  EXPECT_TRUE(SortKey("a") < SortKey(std::string_view("a\0", 2)));
+  EXPECT_FALSE(SortKey(std::string_view("a\0", 2)) < SortKey("a"));
+  EXPECT_FALSE(SortKey("same text") < SortKey("same text"));
+  EXPECT_TRUE(SortKey("a") < SortKey("aa"));
+  EXPECT_TRUE(SortKey("aaaaaaaaab") < SortKey("aaaaaaaaac"));
+  EXPECT_TRUE(SortKey("\xED\x9F\xBF") < SortKey("\xF0\x90\x80\x80"));  // U+D7FF before surrogates
+  EXPECT_TRUE(SortKey("\xF4\x8F\xBF\xBF") < SortKey("\xEE\x80\x80"));  // U+10FFFF before U+E000
+  EXPECT_TRUE(SortKey("x\xF0\x9F\x98\x80") < SortKey("x\xF0\x9F\x98\x81"));
 }
 
 std::u16string to_utf16(const std::u32string& points) {
@@ -241,7 +268,9 @@ TEST(CompareKeys, AgreesWithUtf16) {
     const std::u32string a = draw();
     std::u32string b = draw();
     if (i % 2 == 0) b.insert(0, a, 0, a.size() / 2);
-    ASSERT_EQ(compare_keys(to_utf8(a), to_utf8(b)), to_utf16(a) <=> to_utf16(b));
+    const std::string a8 = to_utf8(a), b8 = to_utf8(b);
+    ASSERT_EQ(compare_keys(a8, b8), to_utf16(a) <=> to_utf16(b));
+    ASSERT_EQ(SortKey(a8) < SortKey(b8), to_utf16(a) < to_utf16(b));
   }
 }
 
