@@ -138,7 +138,7 @@ lint-python: setup
 lint-cpp: $(STAMP)/system-build-test
 	@scripts/clang_checks.py --rooms base cost limits
 
-lint-cpp-all: $(STAMP)/system-build-test
+lint-cpp-all: $(STAMP)/system-build-test .venv/.stamp-dev
 	@scripts/clang_checks.py
 
 proof: setup $(STAMP)/system-build-test-fuzz

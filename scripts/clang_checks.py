@@ -74,13 +74,29 @@ def tidy(source: Path) -> tuple[Path, bool, str]:
     return source, run.returncode == 0, run.stdout + (run.stderr if run.returncode else "")
 
 
+def module_options() -> list[str]:
+    """What CMake has to be told so that the bindings have compile commands, too."""
+    python = ROOT / ".venv" / "bin" / "python"
+    asked = [str(python), "-m", "pybind11", "--cmakedir"]
+    found = subprocess.run(asked, capture_output=True, text=True) if python.exists() else None
+    if found is None or found.returncode:
+        print("    no .venv with pybind11: the bindings were not looked at", file=sys.stderr)
+        return []
+    return [
+        "-DSLUICEWAY_BUILD_PYTHON=ON",
+        f"-DPython_EXECUTABLE={python}",
+        f"-Dpybind11_DIR={found.stdout.strip()}",
+    ]
+
+
 def check_tidy(rooms: list[str] | None) -> bool:
     """True where clang-tidy has no finding in the chosen rooms (None: everything, tests too)."""
     if not shutil.which(TIDY) or not shutil.which("clang++-19"):
         print(f"    {TIDY} is not installed: the C++ code was not looked at by it", file=sys.stderr)
         return True
+    options = module_options() if rooms is None or "bindings" in rooms else []
     configure = subprocess.run(
-        ["cmake", "--preset", "tidy", "--log-level=WARNING"],
+        ["cmake", "--preset", "tidy", "--log-level=WARNING", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -97,6 +97,7 @@ std::int64_t refund(EngineHost& host, const std::string& call_id, std::int64_t a
 // 202609 -> "2026-09".
 std::vector<std::string> month_names(const std::vector<std::int32_t>& months) {
   std::vector<std::string> out;
+  out.reserve(months.size());
   for (const std::int32_t month : months) {
     out.push_back(std::to_string(month).insert(4, "-"));
   }

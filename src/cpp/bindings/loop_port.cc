@@ -44,14 +44,18 @@ PyObject* LoopPort::new_loop_reference() const {
 
 void LoopPort::abandon_in_child() {
   // No lock: the parent's engine may have held it. The set is the parent's too and is not changed.
-  if (set_ >= 0) ::close(std::exchange(set_, -1));
-  if (bell_ >= 0) ::close(std::exchange(bell_, -1));
+  close_both();
 }
 
 void LoopPort::close_fd() {
   const std::lock_guard<std::mutex> lock(mutex_);  // the engine may be ringing
-  if (set_ >= 0) ::close(std::exchange(set_, -1));
-  if (bell_ >= 0) ::close(std::exchange(bell_, -1));
+  close_both();
+}
+
+void LoopPort::close_both() {
+  for (int* fd : {&set_, &bell_}) {
+    if (*fd >= 0) ::close(std::exchange(*fd, -1));
+  }
 }
 
 void LoopPort::push(std::shared_ptr<engine::Call> call) {

@@ -58,6 +58,7 @@ class LoopPort final : public engine::Port,
 
  private:
   void change(int operation, int fd);
+  void close_both();
 
   int set_, bell_;
   std::mutex mutex_;

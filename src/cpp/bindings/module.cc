@@ -28,6 +28,7 @@ PYBIND11_MODULE(_core_of_main, module) {
 
 // pybind11 waits for ever where a subinterpreter shares the main one's GIL (mod_wsgi; Python 3.11's
 // are all so), and only Python 3.12's isolated ones refuse by themselves: the answer comes first.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): Python looks for it
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
   if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main();
   PyErr_SetString(PyExc_ImportError,

@@ -82,10 +82,10 @@ std::vector<std::string> SpecReader::texts(const char* key) {
 }
 
 py::dict SpecReader::table(const char* key) {
-  const py::object value = get(key);
+  py::object value = get(key);
   if (value.is_none()) return {};
   if (!py::isinstance<py::dict>(value)) fail(key, "must be a table");
-  return value;
+  return std::move(value);
 }
 
 void SpecReader::finish() {

@@ -252,39 +252,19 @@ void estimate_amounts(const PyRoute& route, const BoundArguments& bound,
       std::max(input, std::min(saturating_add(input, output), limit(Dimension::kTokens)));
 }
 
-py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
-                  const Arguments& given) {
-  auto& route = held<PyRoute>(route_object);
-  const auto shared = host.shared_from_this();
-  engine::CallRequest request;
-  request.route = host.route(route);
-  const auto engine = host.engine();
-  const engine::Route& fixed = *request.route;
-  const std::int64_t now_ns = engine->clock().monotonic_ns();
-  if (given[kStream] != nullptr) {
-    const int truth = PyObject_IsTrue(given[kStream]);
-    if (truth < 0) throw py::error_already_set();
-    request.stream = truth != 0;
-  }
-  if (given[kByteStream] == Py_True) request.stream = request.byte_stream = true;
-  request.tenant = view_of(given[kTenant], "default");
-  request.tenant_number = host.tenant_number(request.tenant);
-  request.labels = host.labels(route, request.tenant);
-  request.call_id = engine->new_id();
-  const std::string_view intent = view_of(given[kIntentId], "");
+void read_identity(const Arguments& given, engine::CallRequest& request) {
   request.intent_id = request.call_id;
-  if (!intent.empty()) {
+  if (const std::string_view intent = view_of(given[kIntentId], ""); !intent.empty()) {
     const auto parsed = Id::parse(intent);
     if (!parsed) raise("InvalidRequest", "intent_id is not an id");
     request.intent_id = *parsed;
   }
   request.idempotency_key = view_of(given[kIdempotencyKey], "");
-  read_scopes(given[kScopes], request);
-  read_headers(given[kExtraHeaders], request);
-  request.body.reserve(route.body_bytes);
-  write_request_body(body, request.body);
-  route.body_bytes = std::min(request.body.size(), kBodyReservedMax);
+}
 
+// What bounds the call in units and in time.
+BoundArguments read_bound(const Arguments& given, std::int64_t now_ns,
+                          engine::CallRequest& request) {
   BoundArguments bound;
   bound.max_output_tokens = integer_of(given, kMaxOutputTokens, 0, 0);
   bound.prompt_allowance = integer_of(given, kPromptAllowance, 0, 0);
@@ -303,6 +283,67 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   request.read_timeout_ns = span_of(given[kReadTimeout], kReadTimeout, 0);
   request.pool_timeout_ns = span_of(given[kPoolTimeout], kPoolTimeout, 0);
   request.write_timeout_ns = span_of(given[kWriteTimeout], kWriteTimeout, 0);
+  return bound;
+}
+
+// A call that ended before it began, with the cache's answer; null where there is none.
+std::shared_ptr<engine::Call> cached_call(engine::Engine& engine, engine::CallRequest& request,
+                                          std::int64_t now_ns) {
+  auto answer = engine.look_up(request.cache_key);
+  if (!answer) return nullptr;
+  engine::Ending ending;
+  ending.outcome = Outcome::kDone;
+  ending.status = answer->status;
+  ending.cost = 0;
+  ending.price_version = answer->price_version;
+  ending.cache = engine::CacheWord::kHit;
+  ending.latency_ns = engine.clock().monotonic_ns() - now_ns;
+  ending.answer = std::move(answer);
+  auto call = std::make_shared<engine::Call>(std::move(request));
+  std::vector<std::shared_ptr<engine::Port>> nobody;
+  call->finish(std::move(ending), nobody);
+  return call;
+}
+
+// What is reserved for it: the caller's cap, else the ceiling of its price.
+void set_ceiling(const Arguments& given, const BoundArguments& bound, std::int64_t wall_ns,
+                 engine::CallRequest& request) {
+  const std::int64_t cap = integer_of(given, kCap, -1, -1);
+  if (cap >= 0) {
+    request.ceiling = cap;
+  } else if (!request.route->free) {
+    const cost::Quote quote = quote_of(*request.route, request.body.size(), bound, wall_ns);
+    request.ceiling = quote.ceiling;
+    request.price_version = quote.row_version;
+  }
+}
+
+py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
+                  const Arguments& given) {
+  auto& route = held<PyRoute>(route_object);
+  const auto shared = host.shared_from_this();
+  engine::CallRequest request;
+  request.route = host.route(route);
+  const auto engine = host.engine();
+  const std::int64_t now_ns = engine->clock().monotonic_ns();
+  if (given[kStream] != nullptr) {
+    const int truth = PyObject_IsTrue(given[kStream]);
+    if (truth < 0) throw py::error_already_set();
+    request.stream = truth != 0;
+  }
+  if (given[kByteStream] == Py_True) request.stream = request.byte_stream = true;
+  request.tenant = view_of(given[kTenant], "default");
+  request.tenant_number = host.tenant_number(request.tenant);
+  request.labels = host.labels(route, request.tenant);
+  request.call_id = engine->new_id();
+  read_identity(given, request);
+  read_scopes(given[kScopes], request);
+  read_headers(given[kExtraHeaders], request);
+  request.body.reserve(route.body_bytes);
+  write_request_body(body, request.body);
+  route.body_bytes = std::min(request.body.size(), kBodyReservedMax);
+
+  const BoundArguments bound = read_bound(given, now_ns, request);
   request.cache_ttl_ns = span_of(given[kCacheTtl], kCacheTtl, 0);
   read_parts(given[kParts], request);
   request.attempts = static_cast<int>(integer_of(given, kAttempts, 0, 0, 100));
@@ -311,35 +352,14 @@ py::object submit(EngineHost& host, PyObject* route_object, PyObject* body,
   read_on_exceed(given[kOnExceed], request);
 
   pause_for_fork();  // from here to the inbox the GIL is not released
-  std::shared_ptr<engine::Call> call;
   if (request.cache_ttl_ns > 0 && !request.stream) {
     if (!make_key(body, route, request)) request.cache_ttl_ns = 0;
-    if (auto answer = request.cache_ttl_ns > 0 ? engine->look_up(request.cache_key) : nullptr) {
-      engine::Ending ending;
-      ending.outcome = Outcome::kDone;
-      ending.status = answer->status;
-      ending.cost = 0;
-      ending.price_version = answer->price_version;
-      ending.cache = engine::CacheWord::kHit;
-      ending.latency_ns = engine->clock().monotonic_ns() - now_ns;
-      ending.answer = std::move(answer);
-      call = std::make_shared<engine::Call>(std::move(request));
-      std::vector<std::shared_ptr<engine::Port>> nobody;
-      call->finish(std::move(ending), nobody);
-      return py::cast(std::make_unique<PyCall>(engine, shared, std::move(call)));
-    }
+    auto hit = request.cache_ttl_ns > 0 ? cached_call(*engine, request, now_ns) : nullptr;
+    if (hit) return py::cast(std::make_unique<PyCall>(engine, shared, std::move(hit)));
   }
-  const std::int64_t cap = integer_of(given, kCap, -1, -1);
-  if (cap >= 0) {
-    request.ceiling = cap;
-  } else if (!fixed.free) {
-    const cost::Quote quote =
-        quote_of(fixed, request.body.size(), bound, engine->clock().wall_ns());
-    request.ceiling = quote.ceiling;
-    request.price_version = quote.row_version;
-  }
+  set_ceiling(given, bound, engine->clock().wall_ns(), request);
   estimate_amounts(route, bound, request);
-  call = std::make_shared<engine::Call>(std::move(request));
+  auto call = std::make_shared<engine::Call>(std::move(request));
   engine->submit(call);
   return py::cast(std::make_unique<PyCall>(engine, shared, std::move(call)));
 }

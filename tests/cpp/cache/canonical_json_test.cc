@@ -2,6 +2,7 @@
 // edges.
 #include "cache/canonical_json.h"
 
+#include <absl/strings/str_cat.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -189,12 +190,12 @@ TEST(WriteString, EscapesAtEveryPlaceOfEveryShortLength) {
       for (const auto& [c, escaped] :
            {std::pair{'"', R"(\")"}, {'\\', R"(\\)"}, {'\x1f', R"(\u001f)"}}) {
         out.clear();
-        write_json_string(out, before + c + after);
-        ASSERT_EQ(out, '"' + before + escaped + after + '"') << size << ' ' << at;
+        write_json_string(out, absl::StrCat(before, std::string(1, c), after));
+        ASSERT_EQ(out, absl::StrCat("\"", before, escaped, after, "\"")) << size << ' ' << at;
       }
       out.clear();  // next to them: no escape
-      write_json_string(out, before + '\xA2' + after);
-      ASSERT_EQ(out, '"' + before + '\xA2' + after + '"') << size << ' ' << at;
+      write_json_string(out, absl::StrCat(before, "\xA2", after));
+      ASSERT_EQ(out, absl::StrCat("\"", before, "\xA2", after, "\"")) << size << ' ' << at;
     }
   }
 }

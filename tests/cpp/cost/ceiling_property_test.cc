@@ -44,7 +44,7 @@ std::int64_t draw_time(Draw& draw, const PriceSheet& sheet) {
   std::vector<std::int64_t> anchors = {1794787200 * kS, 1790812800 * kS};
   for (const PriceRow& row : sheet.rows) {
     for (const std::int64_t edge : {row.effective_from_ns, row.effective_to_ns}) {
-      if (edge != kMin && edge != kMax) anchors.push_back(edge);
+      if (edge != kMin && edge != kUnbounded) anchors.push_back(edge);
     }
     for (const TimeWindow& window : row.windows) {
       const std::int64_t day = draw.below(7) * 86'400;

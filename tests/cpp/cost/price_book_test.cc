@@ -98,10 +98,12 @@ TEST(Price, RefusesCountsBelowZeroAndSaturates) {
   EXPECT_EQ(price(row, usage_of({{Bucket::kInput, -1}})).status().code(),
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(cost_of(row, {}), 0);
-  EXPECT_EQ(cost_of(row, {{Bucket::kInput, kMax}}), kNanousdMax);
-  EXPECT_EQ(cost_of(row, {{Bucket::kInput, kMax / 1000}, {Bucket::kOutput, kMax / 1000}}),
+  EXPECT_EQ(cost_of(row, {{Bucket::kInput, kUnbounded}}), kNanousdMax);
+  EXPECT_EQ(
+      cost_of(row, {{Bucket::kInput, kUnbounded / 1000}, {Bucket::kOutput, kUnbounded / 1000}}),
+      kNanousdMax);
+  EXPECT_EQ(cost_of(row, {{Bucket::kOutput, kUnbounded}, {Bucket::kReasoning, kUnbounded}}),
             kNanousdMax);
-  EXPECT_EQ(cost_of(row, {{Bucket::kOutput, kMax}, {Bucket::kReasoning, kMax}}), kNanousdMax);
 }
 
 TEST(PromptTokens, CountsEveryInputBucketAndNoOther) {
@@ -115,7 +117,9 @@ TEST(PromptTokens, CountsEveryInputBucketAndNoOther) {
                                     {Bucket::kReasoning, 7'000'000},
                                     {Bucket::kCharacters, 7'000'000}})),
             654'321);
-  EXPECT_EQ(prompt_tokens(usage_of({{Bucket::kInput, kMax}, {Bucket::kCacheRead, kMax}})), kMax);
+  EXPECT_EQ(
+      prompt_tokens(usage_of({{Bucket::kInput, kUnbounded}, {Bucket::kCacheRead, kUnbounded}})),
+      kUnbounded);
 }
 
 TEST(RowAt, LongPromptTariffBeginsOneTokenAboveTheBound) {

@@ -241,14 +241,14 @@ TEST(Quote, BadInputAndOverflow) {
   QuoteInput in = text_call(1, 1);
   in.from_wall_ns = 1;
   EXPECT_EQ(quote(sheet, in).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(quoted(sheet, text_call(kMax, kMax)).ceiling, kNanousdMax);
+  EXPECT_EQ(quoted(sheet, text_call(kUnbounded, kUnbounded)).ceiling, kNanousdMax);
   in = text_call(1, 1);
   in.from_wall_ns = std::numeric_limits<std::int64_t>::min();
-  in.to_wall_ns = kMax;
+  in.to_wall_ns = kUnbounded;
   EXPECT_EQ(quoted(deepseek_prices(), in).ceiling, 300 + 1200);
   in.to_wall_ns = in.from_wall_ns;
   EXPECT_TRUE(quote(deepseek_prices(), in).ok());
-  in.to_wall_ns = in.from_wall_ns = kMax;
+  in.to_wall_ns = in.from_wall_ns = kUnbounded;
   EXPECT_TRUE(quote(deepseek_prices(), in).ok());
 }
 

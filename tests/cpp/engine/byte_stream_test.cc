@@ -10,7 +10,7 @@ using http::Request;
 using http::TransferError;
 
 struct Bytes {
-  explicit Bytes(FakeTimeline timeline, std::int64_t span_ns = 60 * kSecond)
+  explicit Bytes(const FakeTimeline& timeline, std::int64_t span_ns = 60 * kSecond)
       : sim([timeline](const Request&, const FakeStart&) { return timeline; }) {
     auto route = std::make_shared<Route>(sim.route());
     route->keep_headers = true;

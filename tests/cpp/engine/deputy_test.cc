@@ -54,7 +54,7 @@ class Loop final : public Deputy {
 };
 
 class DeputyTest : public testing::TestWithParam<bool> {
- protected:
+ public:
   // One call to its end.
   void call() {
     const auto made = origin.submit();

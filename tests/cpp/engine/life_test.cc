@@ -8,7 +8,6 @@ namespace {
 using http::FakeStart;
 using http::FakeTimeline;
 using http::Request;
-using http::TransferError;
 
 SimEngine::Script always_ok() {
   return [](const Request&, const FakeStart&) { return answers(200, chat_body(100, 10)); };
@@ -175,6 +174,7 @@ TEST(Limits, TheQueueServesInTurnAndCorrectsTheEstimate) {
   group->limits = std::make_shared<limits::LimitGroup>(config);
   sim.route().group = group;
   std::vector<std::shared_ptr<Call>> calls;
+  calls.reserve(9);
   for (int i = 0; i < 9; ++i) calls.push_back(sim.submit());
   sim.run();
   for (const auto& call : calls) EXPECT_EQ(call->ending().kind, ErrorKind::kNone);

@@ -67,6 +67,7 @@ template <typename Before>
 void storm(Loopback& origin, int thread_count, const Before& before) {
   std::atomic<int> done{0}, other{0};
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<std::size_t>(thread_count));
   for (int t = 0; t < thread_count; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < kStormCalls; ++i) {

@@ -10,7 +10,7 @@ using http::Request;
 
 // A call with these time-outs against this timeline; both in the engine's simulated time.
 struct Timed {
-  Timed(FakeTimeline timeline, std::int64_t write_ns, std::int64_t read_ns,
+  Timed(const FakeTimeline& timeline, std::int64_t write_ns, std::int64_t read_ns,
         std::size_t body_bytes = 2)
       : sim([timeline](const Request&, const FakeStart&) { return timeline; }) {
     auto request = sim.request();
@@ -71,7 +71,7 @@ TEST(WriteTimeout, BeforeTheFirstByteNothingIsInDoubt) {
 
 TEST(ReadTimeout, AnUploadThatGoesOnIsNotSilent) {
   FakeTimeline timeline;
-  for (int i = 1; i <= 20; ++i) timeline.takes(i * 200 * kMs);
+  for (std::int64_t i = 1; i <= 20; ++i) timeline.takes(i * 200 * kMs);
   const Timed whole(timeline.executed(4'100 * kMs).answer(4'200 * kMs, 200, chat_body(1, 1)), 0,
                     300 * kMs, 100'000);
   EXPECT_EQ(whole.ending().kind, ErrorKind::kNone) << whole.ending().message;

@@ -18,7 +18,7 @@ const char kUsage[] =
 const char kDone[] = "data: [DONE]\n\n";
 
 struct Streamed {
-  explicit Streamed(FakeTimeline timeline)
+  explicit Streamed(const FakeTimeline& timeline)
       : sim([timeline](const Request&, const FakeStart&) { return timeline; }),
         scope(sim.scope("1", 10'000'000)) {
     auto request = sim.request();

@@ -9,7 +9,7 @@ namespace sluiceway::engine {
 namespace {
 
 class VisitTest : public testing::TestWithParam<bool> {
- protected:
+ public:
   store::ScratchDirectory folder;
   Loopback loop{GetParam() ? folder.file() : std::string(":memory:")};
 };

@@ -18,14 +18,15 @@ class BlackHole {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     ::listen(listener_, 0);
     socklen_t size = sizeof address;
     ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
     port_ = ntohs(address.sin_port);
     for (int i = 0; i < 4; ++i) {
       fillers_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-      ::connect(fillers_.back(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+      auto* const to = reinterpret_cast<sockaddr*>(&address);
+      EXPECT_LE(::connect(fillers_.back(), to, sizeof address), 0);  // under way, or at once
     }
   }
   ~BlackHole() {

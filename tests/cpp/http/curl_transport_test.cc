@@ -41,7 +41,6 @@ TEST(CurlTransport, WhatIsSentAndWhatComesBack) {
   Request request = post(url_of(server.url("/v1/chat?q=1")), R"({"model":"m"})");
   request.headers = headers_of({{"Content-Type", "application/json"}, {"X-Empty", ""}});
   request.extra_headers = {{"Idempotency-Key", "k-1"}};
-  std::string found;
   sink.when_head = [&] { EXPECT_EQ(sink.body, ""); };
   transport->start(1, &request, &sink);
   ASSERT_TRUE(poll_until(*transport, [&] { return sink.ends == 1; }));

@@ -17,7 +17,6 @@ TEST(FakeTransport, AnAnswerAtItsTime) {
   });
   Request request = order("a");
   KeepingSink sink;
-  std::string found;
   wire.start(1, &request, &sink);
   EXPECT_EQ(wire.next_step_ns(), 1'010);
   wire.poll(-1);

@@ -24,7 +24,7 @@ RawServer::Handler executes_then_drops(RawServer*& server) {
 }
 
 class NoResendTest : public ::testing::Test {
- protected:
+ public:
   RawServer* self = nullptr;
   RawServer server{executes_then_drops(self)};
   std::unique_ptr<Transport> transport = make_curl_transport();

@@ -44,7 +44,7 @@ class RawConnection {
     buffer_.erase(0, end + 4);
     std::size_t length = 0;
     if (const auto at = out.head.find("Content-Length: "); at != std::string::npos) {
-      length = static_cast<std::size_t>(std::atoll(out.head.c_str() + at + 16));
+      length = static_cast<std::size_t>(std::strtoull(out.head.c_str() + at + 16, nullptr, 10));
     }
     while (buffer_.size() < length) {
       if (!fill()) return std::nullopt;
