@@ -12,6 +12,13 @@
 #include "simulation/world.h"
 
 namespace sluiceway::simulation {
+
+// Of a rolling scope: when a call was reserved, what it cost, and what of that is an overrun.
+struct Moment {
+  std::int64_t time_ns;
+  Nanousd bill, excess;
+};
+
 namespace {
 
 constexpr std::int64_t kTokyoNs = 9 * 3'600 * kSecond;
@@ -25,12 +32,6 @@ std::int64_t window_of(const std::string& scope, std::int64_t time_ns, bool toky
   if (scope.starts_with("hour:")) return time_ns / (3'600 * kSecond);
   return -1;
 }
-
-// Of a rolling scope: when a call was reserved, what it cost, and what of that is an overrun.
-struct Moment {
-  std::int64_t time_ns;
-  Nanousd bill, excess;
-};
 
 // The most that lay in one window of the length, beyond the limit and what overruns explain.
 Nanousd rolling_excess(std::vector<Moment> moments, std::int64_t length_ns, Nanousd limit) {
