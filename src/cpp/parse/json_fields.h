@@ -94,8 +94,8 @@ class JsonReader {
 
   // The string; with several matches the strings among them, joined.
   std::optional<std::string_view> text(const JsonPointer& pointer);
-  // The integer; also a float with an integral value below 2^53 (12.0). With several matches the
-  // sum of the integers among them. nullopt when there is none, or beyond int64.
+  // The integer; also a float whose nearest double is integral and below 2^53 (12.0). With several
+  // matches the sum of the integers among them. nullopt when there is none, or beyond int64.
   std::optional<std::int64_t> integer(const JsonPointer& pointer);
   // The first match, if it is true or false.
   std::optional<bool> boolean(const JsonPointer& pointer);
