@@ -36,7 +36,7 @@ _CPP_THIRD_PARTY = {
 }
 _POSIX = re.compile(
     r"(sys|netinet|arpa|linux|net)/\w+\.h|(unistd|fcntl|poll|errno|signal|pthread|time|netdb|sched"
-    r"|string|stdint|stddef|stdlib|stdio|limits|dlfcn|dirent|cxxabi|immintrin|arm_neon)\.h"
+    r"|malloc|string|stdint|stddef|stdlib|stdio|limits|dlfcn|dirent|cxxabi|immintrin|arm_neon)\.h"
 )
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "http/curl_handles.h"
+#include "http/curl_memory.h"
 
 namespace sluiceway::http {
 namespace {
@@ -49,8 +50,7 @@ bool curl_ready() {
   static std::once_flag once;
   static bool ready = false;
   std::call_once(once, [] {
-    ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK &&
-            curl_version_info(CURLVERSION_NOW)->version_num >= 0x080500;
+    ready = init_curl_memory() && curl_version_info(CURLVERSION_NOW)->version_num >= 0x080500;
   });
   return ready;
 }
