@@ -52,6 +52,25 @@ RULES: list[tuple[str, str, int]] = [
         1,
     ),
     (
+        r"    @staticmethod\n    def submit_ready\(\*args, \*\*kwargs\):",
+        "    def submit_ready(self, ready: Ready, prompt: str | bytes,"
+        " scopes: collections.abc.Sequence[Scope]) -> Call:",
+        1,
+    ),
+    (
+        r"route: typing\.Any, body: typing\.Any, marker: str, \*\*kwargs\)",
+        "route: Route, body: typing.Any, marker: str, **options: typing.Any)",
+        1,
+    ),
+    (  # plain C properties, which the generator does not show
+        r"    @property\n    def duplicate_call_id\(self\)",
+        "    @property\n    def done(self) -> bool: ...\n"
+        "    @property\n    def ok(self) -> bool: ...\n"
+        "    @property\n    def text(self) -> str: ...\n"
+        "    @property\n    def duplicate_call_id(self)",
+        1,
+    ),
+    (
         r"calls: collections\.abc\.Sequence\) -> list:",
         "calls: collections.abc.Sequence[tuple[Route, typing.Any, dict[str, typing.Any]]]) "
         "-> list[Call]:",

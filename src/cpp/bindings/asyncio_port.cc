@@ -3,6 +3,7 @@
 
 #include "bindings/asyncio_port.h"
 
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -24,12 +25,13 @@ enum class Phase : std::uint8_t { kNew, kWaiting, kReady, kCancelled };
 
 // Iterator and future in one; lives from __await__ to the end of the wait.
 struct Awaitable {
-  PyObject_HEAD Awaited* awaited;
+  PyObject_HEAD Awaited awaited;
   PyObject* value;     // what the await gives; for deltas made when it ends
   PyObject* callback;  // the task's wake-up
   PyObject* context;   // the task's context
   PyObject* message;   // of the cancellation
   LoopPort* port;      // while it stands in the port's `waiting`
+  Awaitable* next;     // another that waits there for the same call
   Phase phase;
   bool blocking;
 };
@@ -54,26 +56,43 @@ struct PortHandle {
 
 Awaitable* as_awaitable(PyObject* object) { return reinterpret_cast<Awaitable*>(object); }
 
+// Puts it into the port's list.
+void await_in(LoopPort& port, Awaitable* self) {
+  auto* object = Py_NewRef(reinterpret_cast<PyObject*>(self));
+  const auto [it, first] = port.waiting.try_emplace(self->awaited.call.get(), object);
+  self->next = first ? nullptr : as_awaitable(std::exchange(it->second, object));
+  self->port = &port;
+}
+
 // Takes it out of its port's list. The call may still announce itself to the port: nobody is found
 // then.
 void forget_waiter(Awaitable* self) {
   LoopPort* port = std::exchange(self->port, nullptr);
   if (port == nullptr) return;
-  const auto [from, to] = port->waiting.equal_range(self->awaited->call.get());
-  for (auto it = from; it != to; ++it) {
-    if (it->second != reinterpret_cast<PyObject*>(self)) continue;
+  const auto it = port->waiting.find(self->awaited.call.get());
+  Awaitable* others = std::exchange(self->next, nullptr);
+  if (as_awaitable(it->second) != self) {
+    Awaitable* before = as_awaitable(it->second);
+    while (before->next != self) before = before->next;
+    before->next = others;
+  } else if (others != nullptr) {
+    it->second = reinterpret_cast<PyObject*>(others);
+  } else {
     port->waiting.erase(it);
-    Py_DECREF(self);
-    return;
   }
+  Py_DECREF(self);
 }
 
 // Nobody can be resumed any more: the loop is gone or closed.
 void release_waiters(LoopPort& port) {
   const auto waiting = std::exchange(port.waiting, {});
   for (const auto& [call, object] : waiting) {
-    as_awaitable(object)->port = nullptr;
-    Py_DECREF(object);
+    for (Awaitable* self = as_awaitable(object); self != nullptr;) {
+      self->port = nullptr;
+      Awaitable* next = std::exchange(self->next, nullptr);
+      Py_DECREF(self);
+      self = next;
+    }
   }
 }
 
@@ -117,25 +136,33 @@ bool resume(Awaitable* self) {
 }
 
 // Resumes who waited for this call and can take something now. False: see resume().
-bool serve(LoopPort& port, const engine::Call& call, std::vector<PyObject*>& ready) {
-  ready.clear();
+bool serve(LoopPort& port, const engine::Call& call) {
+  const auto it = port.waiting.find(&call);
+  if (it == port.waiting.end()) return true;
   const bool done = call.done();
-  const auto [from, to] = port.waiting.equal_range(&call);
-  for (auto it = from; it != to;) {
-    if (!done && !as_awaitable(it->second)->awaited->for_deltas) {
-      ++it;  // waits for the end
-      continue;
-    }
-    ready.push_back(it->second);
-    it = port.waiting.erase(it);
+  Awaitable *ready = nullptr, *later = nullptr;  // later: waits for the end
+  for (Awaitable* self = as_awaitable(it->second); self != nullptr;) {
+    Awaitable*& list = done || self->awaited.for_deltas ? ready : later;
+    Awaitable* next = std::exchange(self->next, list);
+    list = self;
+    self = next;
   }
-  bool ok = true;
-  for (PyObject* object : ready) {
-    Awaitable* self = as_awaitable(object);
+  if (later == nullptr) {
+    port.waiting.erase(it);
+  } else {
+    it->second = reinterpret_cast<PyObject*>(later);
+  }
+  // All of them leave the list before the first task runs: it may wait anew, or cancel another.
+  for (Awaitable* self = ready; self != nullptr; self = self->next) {
     self->port = nullptr;
     self->phase = Phase::kReady;
+  }
+  bool ok = true;
+  while (ready != nullptr) {
+    Awaitable* self = ready;
+    ready = std::exchange(self->next, nullptr);
     ok = resume(self) && ok;
-    Py_DECREF(object);
+    Py_DECREF(self);
   }
   return ok;
 }
@@ -150,10 +177,9 @@ bool drain(std::shared_ptr<LoopPort> port) {
   {
     const engine::Cork cork;
     auto* outer = std::exchange(draining, &port);
-    std::vector<PyObject*> ready;
     std::size_t done = 0;
     for (; done < calls.size() && done < kBatchMax && ok; ++done) {
-      ok = serve(*port, *calls[done], ready);
+      ok = serve(*port, *calls[done]);
     }
     pause_for_fork();  // the tasks ran Python code since, and the cork's end goes into the engine
     draining = outer;
@@ -189,8 +215,8 @@ std::shared_ptr<LoopPort> port_of(PyObject* loop) {
 
 PyObject* finish_wait(Awaitable* self) {
   self->phase = Phase::kReady;
-  if (self->awaited->for_deltas) {
-    py::list deltas = take_deltas(*self->awaited->engine, *self->awaited->call);
+  if (self->awaited.for_deltas) {
+    py::list deltas = take_deltas(*self->awaited.engine, *self->awaited.call);
     Py_XSETREF(self->value, deltas.release().ptr());
   }
   if (self->value == nullptr || self->value == Py_None) return nullptr;  // StopIteration()
@@ -211,9 +237,9 @@ PyObject* next_step(Awaitable* self) {
     PyErr_SetString(PyExc_RuntimeError, "await was resumed before its call had something to give");
     return nullptr;
   }
-  auto& call = *self->awaited->call;
-  check_not_inherited(*self->awaited);
-  if (call.attach(nullptr, self->awaited->for_deltas)) return finish_wait(self);
+  auto& call = *self->awaited.call;
+  check_not_inherited(self->awaited);
+  if (call.attach(nullptr, self->awaited.for_deltas)) return finish_wait(self);
   std::shared_ptr<LoopPort> port;
   if (draining != nullptr) {
     port = *draining;
@@ -228,10 +254,9 @@ PyObject* next_step(Awaitable* self) {
     }
     port = port_of(loop.ptr());
   }
-  port->know(self->awaited->engine);
-  port->waiting.emplace(&call, Py_NewRef(reinterpret_cast<PyObject*>(self)));
-  self->port = port.get();
-  if (call.attach(port, self->awaited->for_deltas)) {
+  port->know(self->awaited.engine);
+  await_in(*port, self);
+  if (call.attach(port, self->awaited.for_deltas)) {
     forget_waiter(self);
     return finish_wait(self);
   }
@@ -256,14 +281,12 @@ PyObject* awaitable_await(PyObject* object) { return Py_NewRef(object); }
 void awaitable_dealloc(PyObject* object) {
   Awaitable* self = as_awaitable(object);
   PyObject_GC_UnTrack(object);
-  if (self->awaited != nullptr) {
-    // Dropped while waiting: nobody can take the answer any more.
-    if (self->phase == Phase::kWaiting) {
-      pause_for_fork();
-      self->awaited->engine->cancel(*self->awaited->call);
-    }
-    delete self->awaited;
+  // Dropped while waiting: nobody can take the answer any more.
+  if (self->phase == Phase::kWaiting) {
+    pause_for_fork();
+    self->awaited.engine->cancel(*self->awaited.call);
   }
+  std::destroy_at(&self->awaited);
   drop_task(self);
   Py_CLEAR(self->value);
   Py_CLEAR(self->message);
@@ -326,9 +349,9 @@ PyObject* awaitable_cancel(PyObject* object, PyObject* const* args, Py_ssize_t c
   const auto loop = py::reinterpret_steal<py::object>(
       self->port == nullptr ? nullptr : self->port->new_loop_reference());
   forget_waiter(self);
-  if (!self->awaited->for_deltas) {
+  if (!self->awaited.for_deltas) {
     pause_for_fork();
-    self->awaited->engine->cancel(*self->awaited->call);
+    self->awaited.engine->cancel(*self->awaited.call);
   }
   PyObject* done = nullptr;
   if (self->callback != nullptr && loop) {
@@ -471,10 +494,11 @@ py::object make_awaitable(Awaited awaited, py::object value) {
   load_asyncio();
   Awaitable* self = PyObject_GC_New(Awaitable, awaitable_type);
   if (self == nullptr) throw py::error_already_set();
-  self->awaited = new Awaited(std::move(awaited));
+  std::construct_at(&self->awaited, std::move(awaited));
   self->value = value.release().ptr();
   self->callback = self->context = self->message = nullptr;
   self->port = nullptr;
+  self->next = nullptr;
   self->phase = Phase::kNew;
   self->blocking = false;
   PyObject_GC_Track(reinterpret_cast<PyObject*>(self));

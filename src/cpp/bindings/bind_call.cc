@@ -10,6 +10,7 @@
 #include "bindings/errors.h"
 #include "bindings/foreign_port.h"
 #include "bindings/gil.h"
+#include "bindings/held.h"
 #include "bindings/host.h"
 
 namespace sluiceway::bindings {
@@ -255,9 +256,56 @@ std::optional<double> retry_after_of(const PyCall& self) {
   return ns < 0 ? std::nullopt : std::optional<double>(static_cast<double>(ns) / 1e9);
 }
 
+// --- The shortest ways: what every call does goes past pybind11's dispatcher (some 0.1 us each).
+py::object awaitable_of(const py::object& self) {
+  const auto& call = held<PyCall>(self.ptr());
+  return make_awaitable({call.engine, call.call, false}, self);
+}
+
+template <typename Work>
+PyObject* guarded(const Work& work) {
+  try {
+    return work();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+PyObject* await_call(PyObject* self) {
+  return guarded(
+      [&] { return awaitable_of(py::reinterpret_borrow<py::object>(self)).release().ptr(); });
+}
+bool is_ok(const PyCall& self) {
+  return self.call->done() && ending(self).kind == ErrorKind::kNone;
+}
+PyObject* get_ok(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(is_ok(held<PyCall>(self))); });
+}
+PyObject* get_done(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(held<PyCall>(self).call->done()); });
+}
+PyObject* get_text(PyObject* self, void*) {
+  return guarded([&] { return text_of(answer(held<PyCall>(self)).text).release().ptr(); });
+}
+PyGetSetDef short_ways[] = {{"ok", get_ok, nullptr, "Whether it is done, and well.", nullptr},
+                            {"done", get_done, nullptr, "Whether it has ended.", nullptr},
+                            {"text", get_text, nullptr, "The answer's text.", nullptr}};
+
+void shorten_ways(const py::handle& call) {
+  auto* type = reinterpret_cast<PyTypeObject*>(call.ptr());
+  for (PyGetSetDef& way : short_ways) {
+    const auto made = py::reinterpret_steal<py::object>(PyDescr_NewGetSet(type, &way));
+    if (!made) throw py::error_already_set();
+    py::setattr(call, way.name, made);
+  }
+  reinterpret_cast<PyHeapTypeObject*>(type)->as_async.am_await = await_call;
+}
+
 void add_answer(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
-  call.def_property_readonly("text", [](const PyCall& s) { return text_of(answer(s).text); })
-      .def_property_readonly("reasoning_text",
+  call.def_property_readonly("reasoning_text",
                              [](const PyCall& s) { return text_of(answer(s).reasoning_text); })
       .def_property_readonly("finish_reason",
                              [](const PyCall& s) { return answer(s).finish_reason; })
@@ -279,9 +327,6 @@ void add_answer(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
 
 void add_ending(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
   call.def_property_readonly(
-          "ok",
-          [](const PyCall& s) { return s.call->done() && ending(s).kind == ErrorKind::kNone; })
-      .def_property_readonly(
           "error_kind",
           [](const PyCall& s) { return std::string(error_kind_name(ending(s).kind)); })
       .def_property_readonly(
@@ -361,11 +406,7 @@ void init_call(py::module_& module) {
     if (!made) throw py::error_already_set();
     py::setattr(call, method.ml_name, made);
   }
-  call.def("__await__",
-           [](const py::object& self) {
-             const auto& call = self.cast<PyCall&>();
-             return make_awaitable({call.engine, call.call, false}, self);
-           })
+  call.def("__await__", [](const py::object& self) { return awaitable_of(self); })
       .def("cancel", &cancel, "Asks the engine to stop it; false when it had ended.")
       .def(
           "next_events",
@@ -374,10 +415,11 @@ void init_call(py::module_& module) {
       .def(
           "next_bytes",
           [](PyCall& self) { return make_awaitable({self.engine, self.call, true}, py::none()); },
-          "next_events() of a byte stream.")
-      .def_property_readonly("done", [](const PyCall& self) { return self.call->done(); });
+          "next_events() of a byte stream.");
   add_ending(call);
   add_answer(call);
+  held_type<PyCall>(call);
+  shorten_ways(call);
 }
 
 }  // namespace sluiceway::bindings

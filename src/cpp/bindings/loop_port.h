@@ -10,11 +10,11 @@
 #pragma once
 
 #include <Python.h>
+#include <absl/container/flat_hash_map.h>
 
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/engine.h"
@@ -53,8 +53,9 @@ class LoopPort final : public engine::Port,
   PyObject* loop_ref = nullptr;
   PyObject* new_loop_reference() const;
 
-  // Who waits for which call: strong references, with the GIL, on the loop's thread.
-  std::unordered_multimap<const engine::Call*, PyObject*> waiting;
+  // Who waits for which call: strong references, with the GIL, on the loop's thread. The first of
+  // them; it knows the others (asyncio_port.cc).
+  absl::flat_hash_map<const engine::Call*, PyObject*> waiting;
 
  private:
   void change(int operation, int fd);

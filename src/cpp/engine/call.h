@@ -10,6 +10,8 @@
 // (release/acquire).
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -20,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/block_pool.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "cache/cache_key.h"
@@ -97,7 +100,7 @@ struct Ending {
   Nanousd held = 0;  // still held when the call had ended: in doubt
   std::string price_version;
   std::vector<Attempt> attempts;
-  std::optional<BudgetRefusal> budget;
+  std::shared_ptr<const BudgetRefusal> budget;  // null: no budget refused it
   std::optional<LimitRefusal> limit;
   Id earlier_call;  // the idempotency key's first user
   CacheWord cache = CacheWord::kOff;
@@ -162,11 +165,16 @@ class Call : public std::enable_shared_from_this<Call> {
   std::vector<Delta> deltas_;
   std::size_t delta_bytes_ = 0;
   bool paused_ = false;
-  std::vector<Listener> listeners_;
+  absl::InlinedVector<Listener, 1> listeners_;
   std::atomic<bool> done_{false};
   std::atomic<std::uint32_t> word_{0};  // changes with every event: the futex
   std::atomic<std::uint32_t> sleepers_{0};
   Ending ending_;
 };
+
+// In one block with its count.
+inline std::shared_ptr<Call> make_call(CallRequest asked) {
+  return std::allocate_shared<Call>(PoolAllocator<Call>(), std::move(asked));
+}
 
 }  // namespace sluiceway::engine

@@ -219,10 +219,10 @@ bool Dispatcher::fits_hints(Job& job) {
     const auto& scope = asked.scopes[i];
     if (!scope->surely_exceeded(asked.ceiling, now_ns_) || needs_verdict(asked, i)) continue;
     Ending ending;
-    ending.budget = BudgetRefusal{
+    ending.budget = std::make_shared<const BudgetRefusal>(BudgetRefusal{
         scope->name(),
         {scope->limit(), scope->settled(), scope->held(), scope->in_doubt(), scope->blocked()},
-        asked.ceiling};
+        asked.ceiling});
     parts_.counters->refused_by_budget.fetch_add(1, std::memory_order_relaxed);
     note(EventKind::kBudgetRefused, job, scope->name());
     fail_unsent(job, Failure::kDeadlineUnsent, ErrorKind::kBudgetExceeded,
@@ -307,7 +307,8 @@ void Dispatcher::refused_by_ledger(Job& job, store::Verdict& verdict) {
       return park(job, std::clamp(wait_ns, kParkRetryNs, kWindowRetryNs));
     }
   }
-  ending.budget = BudgetRefusal{verdict.scope, b, verdict.amount};
+  ending.budget =
+      std::make_shared<const BudgetRefusal>(BudgetRefusal{verdict.scope, b, verdict.amount});
   parts_.counters->refused_by_budget.fetch_add(1, std::memory_order_relaxed);
   note(EventKind::kBudgetRefused, job, verdict.scope);
   fail_unsent(job, Failure::kDeadlineUnsent, ErrorKind::kBudgetExceeded,

@@ -189,7 +189,7 @@ Failure Dispatcher::read_answer(Job& job, const http::TransferEnd& end, Answer& 
 }
 
 void Dispatcher::on_end(Job& job, const http::TransferEnd& end) {
-  auto answer = std::make_shared<Answer>();
+  auto answer = std::allocate_shared<Answer>(PoolAllocator<Answer>());
   ErrorInfo error;
   std::string message;
   answer->status = job.status = end.status;
@@ -302,7 +302,7 @@ void Dispatcher::stop(Job& job, Stop why) {
     job.attempts.push_back(
         {job.attempt, job.status, failure, job.waited_ns, now_ns_ - job.sent_ns, job.request_id});
     report_breaker(job, outcome_row(failure), -1);
-    auto answer = std::make_shared<Answer>();
+    auto answer = std::allocate_shared<Answer>(PoolAllocator<Answer>());
     answer->status = job.status;
     if (job.stream) job.stream->fill(*answer, job.asked().counted.get());
     Ending ending;

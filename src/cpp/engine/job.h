@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/block_pool.h"
 #include "engine/call.h"
 #include "engine/decode.h"
 #include "engine/timer_heap.h"
@@ -33,7 +34,7 @@ struct Waiter {
   Timer timer;  // this caller's own deadline
 };
 
-struct Job final : http::Sink {
+struct Job final : http::Sink, Pooled {
   Job(Dispatcher& owner, std::shared_ptr<Call> first) : dispatcher(owner), call(std::move(first)) {}
 
   void on_head(int code, const http::HeaderSource& found) override;

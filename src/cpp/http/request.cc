@@ -7,9 +7,9 @@
 #include <mutex>
 #include <utility>
 
+#include "base/block_pool.h"
 #include "base/text.h"
 #include "http/curl_handles.h"
-#include "http/curl_memory.h"
 
 namespace sluiceway::http {
 namespace {
@@ -50,7 +50,12 @@ bool curl_ready() {
   static std::once_flag once;
   static bool ready = false;
   std::call_once(once, [] {
-    ready = init_curl_memory() && curl_version_info(CURLVERSION_NOW)->version_num >= 0x080500;
+    // Where somebody in the process was first, libcurl goes on with what they gave it.
+    const CURLcode begun = kPoolsBlocks
+                               ? curl_global_init_mem(CURL_GLOBAL_DEFAULT, pool_malloc, pool_free,
+                                                      pool_realloc, pool_strdup, pool_calloc)
+                               : curl_global_init(CURL_GLOBAL_DEFAULT);
+    ready = begun == CURLE_OK && curl_version_info(CURLVERSION_NOW)->version_num >= 0x080500;
   });
   return ready;
 }

@@ -29,17 +29,17 @@ void MemoryBackend::fold_oldest() {
     if (holds_.contains(it->first)) continue;
     std::vector<BalanceRef> refs;
     CallRow call;
-    for (const auto& [key, entry] : it->second) {
-      const EntryKind kind = entry.row.kind;
+    for (const StoredEntry& entry : it->second) {
+      const EntryKind kind = entry.kind;
       if (kind == EntryKind::kReserve || kind == EntryKind::kGrant) {
-        (void)decode_balances(entry.balances, refs);
+        (void)decode_balances(entry.balances(), refs);
       }
       // A replaced limit is what the scope's row says: nothing of it is kept.
       if (kind == EntryKind::kGrant) {
-        for (const BalanceRef& scope : refs) folded_grants_[scope.id] += entry.row.amount;
+        for (const BalanceRef& scope : refs) folded_grants_[scope.id] += entry.amount;
         refs.clear();
       }
-      call.add(kind, entry.row.attempt, entry.row.amount);
+      call.add(kind, entry.attempt, entry.amount);
     }
     for (const BalanceRef& ref : refs) {
       std::int64_t id = ref.id;
@@ -54,34 +54,69 @@ void MemoryBackend::fold_oldest() {
   }
 }
 
-EntryRow MemoryBackend::StoredEntry::view() const {
-  EntryRow out = row;
-  out.balances = balances;
-  out.usage = usage;
-  out.request_id = request_id;
-  out.evidence = evidence;
-  return out;
+MemoryBackend::StoredEntry::StoredEntry(const EntryRow& row)
+    : time_ns(row.time_ns),
+      amount(row.amount),
+      latency_ns(row.latency_ns),
+      intent_id(row.intent_id),
+      labels(static_cast<std::uint32_t>(row.labels)),
+      price(static_cast<std::uint32_t>(row.price)),
+      flags(row.flags),
+      attempt(row.attempt),
+      segment(row.segment),
+      kind(row.kind) {
+  const auto add = [this](std::string_view text) {
+    texts.append(text);
+    return static_cast<std::uint32_t>(texts.size());
+  };
+  texts.reserve(row.balances.size() + row.usage.size() + row.request_id.size() +
+                row.evidence.size());
+  usage_at = add(row.balances);
+  request_id_at = add(row.usage);
+  evidence_at = add(row.request_id);
+  add(row.evidence);
+}
+
+EntryRow MemoryBackend::StoredEntry::view(const Id& call) const {
+  const std::string_view all = texts;
+  return {.call_id = call,
+          .attempt = attempt,
+          .kind = kind,
+          .segment = segment,
+          .time_ns = time_ns,
+          .amount = amount,
+          .labels = labels,
+          .price = price,
+          .flags = flags,
+          .latency_ns = latency_ns,
+          .intent_id = intent_id,
+          .balances = balances(),
+          .usage = all.substr(usage_at, request_id_at - usage_at),
+          .request_id = all.substr(request_id_at, evidence_at - request_id_at),
+          .evidence = all.substr(evidence_at)};
+}
+
+MemoryBackend::Call::iterator MemoryBackend::Call::find(std::int32_t attempt, EntryKind kind) {
+  return std::find_if(begin(), end(), [&](const StoredEntry& entry) {
+    return entry.attempt == attempt && entry.kind == kind;
+  });
 }
 
 StatusOr<bool> MemoryBackend::insert_entry(const EntryRow& row) {
-  auto [it, inserted] = calls_[row.call_id].try_emplace({row.attempt, row.kind});
-  if (!inserted) return false;
-  StoredEntry& entry = it->second;
-  entry.row = row;
-  entry.balances = row.balances;
-  entry.usage = row.usage;
-  entry.request_id = row.request_id;
-  entry.evidence = row.evidence;
-  entry.row.balances = entry.row.usage = entry.row.request_id = entry.row.evidence = {};
+  Call& call = calls_.try_emplace(calls_.end(), row.call_id)->second;  // ids grow
+  const auto at = std::find_if(call.begin(), call.end(), [&](const StoredEntry& entry) {
+    return std::pair(entry.attempt, entry.kind) >= std::pair(row.attempt, row.kind);
+  });
+  if (at != call.end() && at->attempt == row.attempt && at->kind == row.kind) return false;
+  call.emplace(at, row);
   return true;
 }
 
 StatusOr<bool> MemoryBackend::has_entry(const EntryRow& row) {
   const auto call = calls_.find(row.call_id);
   if (call == calls_.end()) return false;
-  const auto it = call->second.find({row.attempt, row.kind});
-  return it != call->second.end() && it->second.row.time_ns == row.time_ns &&
-         it->second.row.amount == row.amount;
+  const auto it = call->second.find(row.attempt, row.kind);
+  return it != call->second.end() && it->time_ns == row.time_ns && it->amount == row.amount;
 }
 
 Status MemoryBackend::insert_hold(const HoldRow& row) {
@@ -119,13 +154,13 @@ StatusOr<std::optional<CallRow>> MemoryBackend::find_call(const Id& call) {
   if (it == calls_.end()) return std::optional<CallRow>{};
   CallRow out;
   out.call_id = call;
-  for (const auto& [key, entry] : it->second) {
-    out.segment = entry.row.segment;
-    if (entry.row.kind == EntryKind::kReserve) {
-      out.labels = entry.row.labels;
-      out.balances = entry.balances;
+  for (const StoredEntry& entry : it->second) {
+    out.segment = entry.segment;
+    if (entry.kind == EntryKind::kReserve) {
+      out.labels = entry.labels;
+      out.balances = entry.balances();
     }
-    out.add(entry.row.kind, entry.row.attempt, entry.row.amount);
+    out.add(entry.kind, entry.attempt, entry.amount);
   }
   return std::optional<CallRow>(std::move(out));
 }

@@ -5,11 +5,12 @@
 // before it writes. Calls that ended are kept for reports up to kCallsMax; older ones are folded
 // into what their balances had posted, as an archived month is.
 //
-// Bounds: about 400 bytes a call kept. Threads: a mutex held from begin() to commit(), and by each
+// Bounds: about 350 bytes a call kept. Threads: a mutex held from begin() to commit(), and by each
 // report.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/inlined_vector.h>
 
 #include <deque>
 #include <map>
@@ -93,13 +94,24 @@ class MemoryBackend final : public Backend {
   StatusOr<std::optional<JobRow>> read_job(const Id& call) override;
 
  private:
+  // A row of a call, without the call's id.
   struct StoredEntry {
-    EntryRow row;  // its views point into the strings beside it
-    std::string balances, usage, request_id, evidence;
-    EntryRow view() const;
+    explicit StoredEntry(const EntryRow& row);
+    EntryRow view(const Id& call) const;
+    std::string_view balances() const { return std::string_view(texts).substr(0, usage_at); }
+
+    std::int64_t time_ns, amount, latency_ns;
+    Id intent_id;
+    std::uint32_t labels, price, flags;
+    std::int32_t attempt, segment;
+    std::uint32_t usage_at, request_id_at, evidence_at;  // in `texts`, which begins with balances
+    EntryKind kind;
+    std::string texts;
   };
-  using EntryKey = std::pair<std::int32_t, EntryKind>;
-  using Call = std::map<EntryKey, StoredEntry>;
+  // By attempt and kind; most calls have two, a reservation and its end.
+  struct Call : absl::InlinedVector<StoredEntry, 2> {
+    iterator find(std::int32_t attempt, EntryKind kind);
+  };
 
   ScopeConfig& config_of(std::int64_t scope_id) {
     return limits_[static_cast<std::size_t>(scope_id - 1)].config;
@@ -108,7 +120,7 @@ class MemoryBackend final : public Backend {
   Nanousd limit_of(std::int64_t scope_id);
   Nanousd shown_limit(const BalanceRow& row);
   std::vector<std::string> names_of(std::string_view blob);
-  void fill_entry(const StoredEntry& stored, bool lean, Entry& entry);
+  void fill_entry(const EntryRow& row, bool lean, Entry& entry);
   bool in_scopes(const Call& call, std::span<const std::string> scopes);
   std::vector<std::string> scope_names_of(std::string_view blob);
   std::shared_ptr<const CallLabels> labels_of(std::int64_t id) const;

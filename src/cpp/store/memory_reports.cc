@@ -61,8 +61,7 @@ StatusOr<ScopeBalance> MemoryBackend::read_balance(const Scope& scope, std::int6
   return sum;
 }
 
-void MemoryBackend::fill_entry(const StoredEntry& stored, bool lean, Entry& entry) {
-  const EntryRow& row = stored.row;
+void MemoryBackend::fill_entry(const EntryRow& row, bool lean, Entry& entry) {
   entry.call_id = row.call_id;
   entry.attempt = row.attempt;
   entry.kind = row.kind;
@@ -73,14 +72,13 @@ void MemoryBackend::fill_entry(const StoredEntry& stored, bool lean, Entry& entr
   entry.latency_ns = row.latency_ns;
   entry.estimated = (row.flags & kEstimated) != 0;
   entry.overrun = (row.flags & kOverrun) != 0;
-  (void)decode_usage(stored.usage, entry.usage);
+  (void)decode_usage(row.usage, entry.usage);
   if (lean) return;
   if (row.price != 0) entry.price_version = prices_[static_cast<std::size_t>(row.price - 1)];
   entry.intent_id = row.intent_id;
-  entry.scopes =
-      is_of_scope(row.kind) ? scope_names_of(stored.balances) : names_of(stored.balances);
-  entry.provider_request_id = stored.request_id;
-  entry.evidence = stored.evidence;
+  entry.scopes = is_of_scope(row.kind) ? scope_names_of(row.balances) : names_of(row.balances);
+  entry.provider_request_id = row.request_id;
+  entry.evidence = row.evidence;
 }
 
 StatusOr<Changes> MemoryBackend::read_changes(std::int64_t after, std::size_t limit) {
@@ -96,8 +94,10 @@ StatusOr<Changes> MemoryBackend::read_changes(std::int64_t after, std::size_t li
     for (const EntryRef& ref : refs) {
       const auto call = calls_.find(ref.call_id);
       if (call == calls_.end()) continue;  // folded
-      const auto row = call->second.find({ref.attempt, static_cast<EntryKind>(ref.kind)});
-      if (row != call->second.end()) fill_entry(row->second, false, out.entries.emplace_back());
+      const auto row = call->second.find(ref.attempt, static_cast<EntryKind>(ref.kind));
+      if (row != call->second.end()) {
+        fill_entry(row->view(ref.call_id), false, out.entries.emplace_back());
+      }
     }
     out.next = it->seq;
   }
@@ -106,11 +106,11 @@ StatusOr<Changes> MemoryBackend::read_changes(std::int64_t after, std::size_t li
 
 // Whether the call was reserved in one of the scopes, in any window, or changed its limit.
 bool MemoryBackend::in_scopes(const Call& call, std::span<const std::string> scopes) {
-  for (const auto& [key, stored] : call) {
-    const EntryKind kind = stored.row.kind;
+  for (const StoredEntry& stored : call) {
+    const EntryKind kind = stored.kind;
     if (kind != EntryKind::kReserve && !is_of_scope(kind)) continue;
     const std::vector<std::string> names =
-        is_of_scope(kind) ? scope_names_of(stored.balances) : names_of(stored.balances);
+        is_of_scope(kind) ? scope_names_of(stored.balances()) : names_of(stored.balances());
     for (const std::string& name : names) {
       const std::string plain = name.substr(0, name.find('@'));
       if (std::find(scopes.begin(), scopes.end(), plain) != scopes.end()) return true;
@@ -133,10 +133,9 @@ Status MemoryBackend::read_entries(const EntryBounds& bounds,
         last = it->first;
         if (!bounds.call.empty() && it->first != bounds.call) continue;
         if (!bounds.scopes.empty() && !in_scopes(it->second, bounds.scopes)) continue;
-        for (const auto& [key, stored] : it->second) {
-          const EntryRow& row = stored.row;
-          if (row.time_ns < bounds.from_ns || row.time_ns >= bounds.to_ns) continue;
-          fill_entry(stored, bounds.lean, rows.emplace_back());
+        for (const StoredEntry& stored : it->second) {
+          if (stored.time_ns < bounds.from_ns || stored.time_ns >= bounds.to_ns) continue;
+          fill_entry(stored.view(last), bounds.lean, rows.emplace_back());
         }
       }
       more = it != calls_.end();
@@ -194,7 +193,7 @@ StatusOr<VerifyReport> MemoryBackend::verify() {
   for (const auto& [id, hold] : holds_) replay.add_hold(hold);
   for (const auto& [id, reason] : quarantined_) replay.add_quarantined(id, reason);
   for (const auto& [id, call] : calls_) {
-    for (const auto& [key, entry] : call) replay.add_entry(entry.view());
+    for (const StoredEntry& entry : call) replay.add_entry(entry.view(id));
   }
   replay.end_segment();
   for (const bool anchors : {false, true}) {  // after their slots

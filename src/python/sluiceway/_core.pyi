@@ -14,6 +14,7 @@ __all__: list[str] = [
     "Delta",
     "Engine",
     "Prepared",
+    "Ready",
     "Route",
     "Scope",
     "TokenBucket",
@@ -124,6 +125,10 @@ class Call:
     @property
     def done(self) -> bool: ...
     @property
+    def ok(self) -> bool: ...
+    @property
+    def text(self) -> str: ...
+    @property
     def duplicate_call_id(self) -> str | None: ...
     @property
     def error_code(self) -> str: ...
@@ -151,8 +156,6 @@ class Call:
     @property
     def message(self) -> str: ...
     @property
-    def ok(self) -> bool: ...
-    @property
     def outcome(self) -> str: ...
     @property
     def price_version(self) -> str: ...
@@ -170,8 +173,6 @@ class Call:
     def served_model(self) -> str: ...
     @property
     def status_code(self) -> int: ...
-    @property
-    def text(self) -> str: ...
     @property
     def usage(self) -> dict[str, int]: ...
 
@@ -256,6 +257,12 @@ class Engine:
     ) -> Call:
         """
         Hands one call to the engine and returns it as a Call; the arguments stand in docs/internals/core.md.
+        """
+    def submit_ready(
+        self, ready: Ready, prompt: str | bytes, scopes: collections.abc.Sequence[Scope]
+    ) -> Call:
+        """
+        submit() of a Ready, with its prompt (str), or its whole body (bytes), and scopes.
         """
     def __init__(self, options: dict[str, typing.Any]) -> None: ...
     def add_route(self, spec: dict[str, typing.Any]) -> Route: ...
@@ -454,6 +461,18 @@ class Prepared:
     Options of submit() that many calls share.
     """
     def __init__(self, **options: typing.Any) -> None: ...
+
+class Ready:
+    """
+    A request that lacks nothing but its prompt.
+    """
+    def __init__(
+        self, route: Route, body: typing.Any, marker: str, **options: typing.Any
+    ) -> None: ...
+    def body(self, prompt: typing.Any) -> bytes:
+        """
+        The request's text with this prompt.
+        """
 
 class Cork:
     """

@@ -18,12 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 from sluiceway import _core
 from sluiceway._failures import unwritable
+from sluiceway._frames import current_frame
 from sluiceway._hops import chat_steps, failed
-from sluiceway._steps import checked, run, run_async, start_encoded
+from sluiceway._steps import (
+    checked,
+    is_plain,
+    ready_for,
+    run,
+    run_async,
+    start_encoded,
+    start_ready,
+)
 from sluiceway.errors import InvalidType, SluicewayError
 from sluiceway.types import ChatResult
 
 if TYPE_CHECKING:
+    from sluiceway._hops import Steps
     from sluiceway._hub import Hub, Target
     from sluiceway.options import Plan
     from sluiceway.providers.dialects.encoding import Encoded, Prompt
@@ -31,16 +41,78 @@ if TYPE_CHECKING:
 Outcomes = list["ChatResult | SluicewayError"]
 
 
-class _One:
-    """A prompt under way: its call, and the steps that wait for it, if it is a chain."""
+class _Batch:
+    """The calls under way, in the order of their prompts."""
 
-    __slots__ = ("call", "name", "prompt", "steps")
+    __slots__ = ("calls", "chains", "hub", "plan", "prompts", "simple", "target")
 
-    def __init__(self, prompt: Any, name: str, call: Any, steps: Any = None) -> None:
-        self.prompt = prompt
-        self.name = name
-        self.call = call
-        self.steps = steps
+    def __init__(self, hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> None:
+        """Hands all of them over. Any mistake in one of them raises before anything is sent."""
+        if isinstance(prompts, str) or not isinstance(prompts, Sequence):
+            raise InvalidType("chat_many takes a list of prompts; for one prompt there is chat")
+        self.hub = hub
+        self.plan = plan
+        self.prompts = list(prompts)
+        self.target = target = hub.target(model, plan)
+        self.chains: list[Steps] | None = None
+        self.calls: list[_core.Call] = []
+        frame = current_frame(hub)
+        # Nothing follows the first call of such a batch but an error.
+        self.simple = not plan.fallbacks and not frame.on_exceed
+        ready = None
+        if self.simple and len(self.prompts) > 1:
+            ready = ready_for(hub, plan, target, False, at_once=True)
+        requests = [
+            _text(target, ready, prompt)
+            if ready and is_plain(prompt)
+            else _checked(hub, plan, target, prompt)
+            for prompt in self.prompts
+        ]
+        for name in plan.fallbacks:
+            for prompt in self.prompts:
+                _checked(hub, plan, hub.target(name, plan), prompt)
+        with _core.Cork():
+            if plan.fallbacks:
+                self.chains = [chat_steps(hub, plan, model, prompt) for prompt in self.prompts]
+                self.calls = [next(steps) for steps in self.chains]
+                return
+            scopes = frame.scopes
+            self.calls = [
+                start_ready(hub, target, ready, request, scopes)
+                if ready and isinstance(request, bytes)
+                else start_encoded(hub, plan, target, request, False)  # type: ignore[arg-type]
+                for request in requests
+            ]
+
+    def result(self, number: int) -> ChatResult | None:
+        """The result of a call that has ended well at once."""
+        call = self.calls[number]
+        if self.chains is None and call.ok:
+            return ChatResult(call, self.target.name, ())
+        return None
+
+    def rest(self, number: int) -> Any:
+        """The steps that follow the first call of a prompt, which has ended."""
+        call = self.calls[number]
+        if self.chains is None:
+            steps = failed(self.hub, self.plan, self.target, self.prompts[number], False, call)
+            return (yield from steps)
+        steps = self.chains[number]
+        try:
+            call = steps.send(None)
+            while True:
+                yield call
+                call = steps.send(None)
+        except StopIteration as stop:
+            return stop.value
+
+
+def _text(target: Target, ready: _core.Ready, prompt: Any) -> bytes:
+    """The body of a text prompt."""
+    try:
+        return ready.body(prompt)
+    except ValueError as error:
+        raise unwritable(error, target.provider.id, target.facts.model) from None
 
 
 def _checked(hub: Hub, plan: Plan, target: Target, prompt: Prompt) -> Encoded:
@@ -57,55 +129,14 @@ def _checked(hub: Hub, plan: Plan, target: Target, prompt: Prompt) -> Encoded:
     return encoded._replace(body=body)  # type: ignore[arg-type]  # the core takes both
 
 
-def submit_all(hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> list[_One]:
-    """Hands all of them over. Any mistake in one of them raises before anything is sent."""
-    if isinstance(prompts, str) or not isinstance(prompts, Sequence):
-        raise InvalidType("chat_many takes a list of prompts; for one prompt there is chat")
-    target = hub.target(model, plan)
-    requests = [_checked(hub, plan, target, prompt) for prompt in prompts]
-    for name in plan.fallbacks:
-        for prompt in prompts:
-            _checked(hub, plan, hub.target(name, plan), prompt)
-    with _core.Cork():
-        if plan.fallbacks:
-            chains = [chat_steps(hub, plan, model, prompt) for prompt in prompts]
-            return [
-                _One(prompt, target.name, next(steps), steps)
-                for prompt, steps in zip(prompts, chains, strict=True)
-            ]
-        return [
-            _One(prompt, target.name, start_encoded(hub, plan, target, encoded, False))
-            for prompt, encoded in zip(prompts, requests, strict=True)
-        ]
-
-
-def _rest(hub: Hub, plan: Plan, one: _One) -> Any:
-    """The steps that follow the first call of `one`, which has ended."""
-    if one.steps is None:
-        target = hub.target(one.name, plan)
-        return (yield from failed(hub, plan, target, one.prompt, False, one.call))
-    try:
-        call = one.steps.send(None)
-        while True:
-            yield call
-            call = one.steps.send(None)
-    except StopIteration as stop:
-        return stop.value
-
-
-def _served(one: _One) -> ChatResult | None:
-    plain = one.steps is None and one.call.ok
-    return ChatResult(one.call, one.name, ()) if plain else None
-
-
 def chat_many(hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> Outcomes:
     """See `Gateway.chat_many`."""
     out: Outcomes = []
-    for one in submit_all(hub, plan, model, prompts):
-        one.call.wait()
-        result = _served(one)
+    batch = _Batch(hub, plan, model, prompts)
+    for number, call in enumerate(batch.calls):
+        call.wait()
         try:
-            out.append(result or ChatResult(*run(_rest(hub, plan, one))))
+            out.append(batch.result(number) or ChatResult(*run(batch.rest(number))))
         except SluicewayError as error:
             out.append(error)
     hub.ended()
@@ -115,11 +146,14 @@ def chat_many(hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> Ou
 async def chat_many_async(hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> Outcomes:
     """See `AsyncGateway.chat_many`."""
     out: Outcomes = []
-    for one in submit_all(hub, plan, model, prompts):
-        await one.call
-        result = _served(one)
+    batch = _Batch(hub, plan, model, prompts)
+    if batch.simple and batch.calls:
+        await batch.calls[-1]  # most have ended when the last has: one turn of the task for all
+    for number, call in enumerate(batch.calls):
+        if not call.done:
+            await call
         try:
-            out.append(result or ChatResult(*await run_async(_rest(hub, plan, one))))
+            out.append(batch.result(number) or ChatResult(*await run_async(batch.rest(number))))
         except SluicewayError as error:
             out.append(error)
     hub.ended()

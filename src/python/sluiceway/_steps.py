@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_MARKER = "\x1aprompt\x1a"  # stands for a text prompt in a request; ASCII, as those are
+# What of `Plan.submit` is the same for every call of a plan.
+_SHARED = {
+    "timeout_s",
+    "connect_timeout_s",
+    "read_timeout_s",
+    "write_timeout_s",
+    "tenant",
+    "priority",
+}
+
 
 def run(steps: Generator[Any, Any, R]) -> R:
     """Drives steps by blocking waits (without the GIL; Ctrl-C cancels the call)."""
@@ -57,8 +68,72 @@ def start(hub: Hub, plan: Plan, target: Target, prompt: Any, stream: bool) -> _c
     The two verbs call this and wait by themselves: most calls succeed, and a generator that says so
     costs a third of what Python does for a call.
     """
+    frame = hub.frame.get() or hub.root
+    if is_plain(prompt) and frame is not None and not frame.on_exceed:
+        ready = ready_for(hub, plan, target, stream)
+        if ready:
+            return start_ready(hub, target, ready, prompt, frame.scopes)
     encoded = target.encode(target.facts, prompt, plan.body, stream)
     return start_encoded(hub, plan, target, encoded, stream)
+
+
+def is_plain(prompt: Any) -> bool:
+    """Whether all but the prompt's own text is the same as for any other such prompt."""
+    return prompt.__class__ is str and prompt.isascii() and prompt != ""
+
+
+def start_ready(
+    hub: Hub, target: Target, ready: _core.Ready, prompt: str | bytes, scopes: Any
+) -> _core.Call:
+    """Submits a text prompt, or the body that `ready` made of one."""
+    try:
+        return hub.engine.submit_ready(ready, prompt, scopes)
+    except SluicewayError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise unwritable(error, target.provider.id, target.facts.model) from None
+
+
+def ready_for(
+    hub: Hub, plan: Plan, target: Target, stream: bool, at_once: bool = False
+) -> _core.Ready | None:
+    """The request of this plan and model that lacks nothing but a text prompt; None if there is no
+    such thing. A plan that was made for one call has no second: unless `at_once`, it is made then.
+    """
+    known = plan.ready[stream].get(target.name)
+    if known is not None and known[0] is target:
+        return known[1]
+    if plan.prepared is None and not at_once:
+        return None
+    ready = _make_ready(hub, plan, target, stream)
+    plan.ready[stream][target.name] = (target, ready)
+    return ready
+
+
+def _make_ready(hub: Hub, plan: Plan, target: Target, stream: bool) -> _core.Ready | None:
+    if plan.max_cost_nanousd is not None or plan.count_tokens or not target.priced:
+        return None
+    # What an object of the caller's says may be another thing tomorrow; these cannot change.
+    if not plan.submit.keys() <= _SHARED or not all(
+        isinstance(value, str | int | float) for value in plan.body.values()
+    ):
+        return None
+    encoded = target.encode(target.facts, _MARKER, plan.body, stream)
+    if encoded.service_tier or encoded.unbounded:
+        return None
+    try:
+        return _core.Ready(
+            target.route_for("", hub.engine),
+            encoded.body,
+            _MARKER,
+            max_output_tokens=encoded.max_output_tokens,
+            prompt_allowance=encoded.prompt_allowance,
+            reachable_buckets=encoded.reachable_buckets,
+            stream=stream,
+            **plan.submit,
+        )
+    except ValueError:
+        return None  # another text of the body is the marker's
 
 
 def start_encoded(

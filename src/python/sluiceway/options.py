@@ -168,6 +168,7 @@ _SUBMIT: dict[str, tuple[str, Callable[[object], object]]] = {
 _BODY = words("system max_output_tokens temperature top_p stop tools response_format seed extra")
 _ALL = frozenset(ChatOptions.__annotations__)
 
+ReadyFor = tuple[Any, "_core.Ready | None"]  # the target that it was made for, and the request
 Targets = dict[str, Any]  # "provider/model" to its resolved route
 Variants = dict[object, Targets]  # (account, retry) to the routes made for them
 
@@ -183,6 +184,7 @@ class Plan:
         "follow_in_doubt",
         "max_cost_nanousd",
         "prepared",
+        "ready",
         "retry",
         "submit",
         "targets",
@@ -191,6 +193,8 @@ class Plan:
     def __init__(self, submit: dict[str, Any], targets: Targets) -> None:
         self.submit = submit
         self.prepared: _core.Prepared | None = None  # `submit` as the core takes it, once asked
+        # Requests that lack only a prompt, by model: of calls, and of streams; see _steps.py.
+        self.ready: tuple[dict[str, ReadyFor], dict[str, ReadyFor]] = ({}, {})
         self.body: dict[str, Any] = {}
         self.fallbacks: tuple[str, ...] = ()
         self.follow_in_doubt = False

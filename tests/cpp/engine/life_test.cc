@@ -31,7 +31,7 @@ TEST(Budget, ABurstAdmitsOnlyWhatFits) {
     }
     EXPECT_EQ(call->ending().kind, ErrorKind::kBudgetExceeded);
     EXPECT_EQ(call->ending().outcome, Outcome::kNeverSent);
-    ASSERT_TRUE(call->ending().budget.has_value());
+    ASSERT_NE(call->ending().budget, nullptr);
     EXPECT_EQ(call->ending().budget->scope, "job:1");
     EXPECT_EQ(call->ending().budget->balance.limit, 3'500'000);
   }

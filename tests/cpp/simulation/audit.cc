@@ -99,7 +99,7 @@ void World::check_told(const Caller& caller) {
       ending.cost < 0) {
     problem(name + " is in doubt, and its caller was not told what is held");
   }
-  if (ending.kind == ErrorKind::kBudgetExceeded && ending.budget.has_value()) {
+  if (ending.kind == ErrorKind::kBudgetExceeded && ending.budget != nullptr) {
     const ScopeBalance& b = ending.budget->balance;
     if (!b.blocked && b.settled + b.held + b.in_doubt + ending.budget->amount <= b.limit) {
       problem(name + " was refused by " + ending.budget->scope + ", where it fits");

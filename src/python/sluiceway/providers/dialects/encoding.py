@@ -6,6 +6,10 @@ maximum of output tokens, the allowance for prompt tokens that are not in the bo
 buckets that its options reach, and the first thing that has no bound, if there is one. Whether that
 refuses the call is decided by the caller, who knows of a stated cap.
 
+Of a prompt that is a str of ASCII, an answer depends in one place only: the text stands in the
+body, once. So what is encoded for one serves all others (`Ready`, _steps.py). Other texts may add
+to the allowance.
+
 What is bounded is a list of what we know; everything else counts as unbounded. `options` holds only
 options that were given. Errors are `InvalidRequest`; values of the user's never appear in messages.
 

@@ -1,5 +1,5 @@
-// Blocks that libcurl gives back and takes again.
-#include "http/curl_memory.h"
+// Blocks that are given back and taken again.
+#include "base/block_pool.h"
 
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -12,18 +12,18 @@
 #include <thread>
 #include <vector>
 
-namespace sluiceway::http {
+namespace sluiceway {
 namespace {
 
 constexpr std::size_t kWhole = 504;  // 16 n + 8: a block that an allocator need not round up
 
 // Each test has a thread of its own, whose pool is empty.
-class CurlMemoryTest : public testing::Test {
+class BlockPoolTest : public testing::Test {
  protected:
   static void in_a_thread(const std::function<void()>& work) { std::thread(work).join(); }
 };
 
-TEST_F(CurlMemoryTest, ABlockComesAgainForWhatFitsIntoItAndForNothingLarger) {
+TEST_F(BlockPoolTest, ABlockComesAgainForWhatFitsIntoItAndForNothingLarger) {
   in_a_thread([] {
     void* block = pool_malloc(kWhole);
     const std::size_t usable = malloc_usable_size(block);
@@ -38,7 +38,7 @@ TEST_F(CurlMemoryTest, ABlockComesAgainForWhatFitsIntoItAndForNothingLarger) {
   });
 }
 
-TEST_F(CurlMemoryTest, EverySizeUpToTheLargestHasRoomForItself) {
+TEST_F(BlockPoolTest, EverySizeUpToTheLargestHasRoomForItself) {
   in_a_thread([] {
     for (std::size_t bytes = 0; bytes <= kPooledBytesMax + 64; ++bytes) {
       for (int round = 0; round < 2; ++round) {  // a new one, then the kept one
@@ -53,7 +53,7 @@ TEST_F(CurlMemoryTest, EverySizeUpToTheLargestHasRoomForItself) {
   });
 }
 
-TEST_F(CurlMemoryTest, ClearsWhatCallocGivesOut) {
+TEST_F(BlockPoolTest, ClearsWhatCallocGivesOut) {
   in_a_thread([] {
     void* block = pool_malloc(200);
     std::memset(block, 0xff, 200);
@@ -65,7 +65,7 @@ TEST_F(CurlMemoryTest, ClearsWhatCallocGivesOut) {
   });
 }
 
-TEST_F(CurlMemoryTest, KeepsTheContentsWhenABlockGrows) {
+TEST_F(BlockPoolTest, KeepsTheContentsWhenABlockGrows) {
   in_a_thread([] {
     std::string expected = "a";
     char* text = pool_strdup(expected.c_str());
@@ -81,7 +81,7 @@ TEST_F(CurlMemoryTest, KeepsTheContentsWhenABlockGrows) {
   });
 }
 
-TEST_F(CurlMemoryTest, MixesWithTheCLibrary) {
+TEST_F(BlockPoolTest, MixesWithTheCLibrary) {
   in_a_thread([] {
     std::free(pool_malloc(50));  // somebody who does not know of the pool
     pool_free(std::malloc(50));  // a block from before
@@ -91,7 +91,7 @@ TEST_F(CurlMemoryTest, MixesWithTheCLibrary) {
   });
 }
 
-TEST_F(CurlMemoryTest, KeepsNoMoreThanItsBoundAndFreesItWithTheThread) {
+TEST_F(BlockPoolTest, KeepsNoMoreThanItsBoundAndFreesItWithTheThread) {
   in_a_thread([] {
     EXPECT_EQ(pool_kept_bytes(), 0u);
     std::vector<void*> blocks;
@@ -103,7 +103,7 @@ TEST_F(CurlMemoryTest, KeepsNoMoreThanItsBoundAndFreesItWithTheThread) {
   });
 }
 
-TEST_F(CurlMemoryTest, TakesBlocksOfAnotherThread) {
+TEST_F(BlockPoolTest, TakesBlocksOfAnotherThread) {
   in_a_thread([] {
     void* block = nullptr;
     std::thread([&] { block = pool_malloc(kWhole); }).join();
@@ -114,4 +114,4 @@ TEST_F(CurlMemoryTest, TakesBlocksOfAnotherThread) {
 }
 
 }  // namespace
-}  // namespace sluiceway::http
+}  // namespace sluiceway

@@ -1,7 +1,6 @@
-// Blocks kept by size: see curl_memory.h.
-#include "http/curl_memory.h"
+// Blocks kept by size: see block_pool.h.
+#include "base/block_pool.h"
 
-#include <curl/curl.h>
 #include <malloc.h>
 
 #include <algorithm>
@@ -11,16 +10,7 @@
 #include <new>
 #include <utility>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLUICEWAY_PLAIN_MEMORY 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define SLUICEWAY_PLAIN_MEMORY 1
-#endif
-
-namespace sluiceway::http {
+namespace sluiceway {
 namespace {
 
 // Class n holds blocks with at least 16 n + 8 usable bytes, which is how glibc cuts them.
@@ -121,13 +111,4 @@ char* pool_strdup(const char* text) {
 
 std::size_t pool_kept_bytes() { return pool == nullptr ? 0 : pool->bytes; }
 
-bool init_curl_memory() {
-#ifdef SLUICEWAY_PLAIN_MEMORY
-  return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-#else
-  return curl_global_init_mem(CURL_GLOBAL_DEFAULT, pool_malloc, pool_free, pool_realloc,
-                              pool_strdup, pool_calloc) == CURLE_OK;
-#endif
-}
-
-}  // namespace sluiceway::http
+}  // namespace sluiceway
