@@ -71,6 +71,12 @@ RULES: list[tuple[str, str, int]] = [
         1,
     ),
     (
+        r"    @staticmethod\n    def leave\(\*args, \*\*kwargs\):",
+        "    def leave(self, permit: tuple[bool, int], result: str, duration_s: float) -> bool:",
+        1,
+    ),
+    (r"def enter\(self\) -> tuple \| None:", "def enter(self) -> tuple[bool, int] | None:", 1),
+    (
         r"calls: collections\.abc\.Sequence\) -> list:",
         "calls: collections.abc.Sequence[tuple[Route, typing.Any, dict[str, typing.Any]]]) "
         "-> list[Call]:",

@@ -48,9 +48,22 @@ double try_acquire(limits::LimitGroup& bucket, std::int64_t permits) {
   return static_cast<double>(std::max<std::int64_t>(wait, 1)) / 1e9;
 }
 
+// Runs `work` and hands its exception to Python.
+template <typename Work>
+PyObject* guarded(const Work& work) {
+  try {
+    return work();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  }
+  return nullptr;
+}
+
 PyObject* try_acquire_fast(PyObject* self, PyObject* const* args, Py_ssize_t count,
                            PyObject* names) {
-  try {
+  return guarded([&] {
     const Py_ssize_t named = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
     if (count + named > 1 || (named == 1 && PyUnicode_CompareWithASCIIString(
                                                 PyTuple_GET_ITEM(names, 0), "permits") != 0)) {
@@ -63,12 +76,7 @@ PyObject* try_acquire_fast(PyObject* self, PyObject* const* args, Py_ssize_t cou
       if (permits == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
     }
     return PyFloat_FromDouble(try_acquire(held<limits::LimitGroup>(self), permits));
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  }
-  return nullptr;
+  });
 }
 
 PyMethodDef try_acquire_method = {
@@ -115,7 +123,7 @@ py::tuple acquire(Breaker& self, double lease_s) {
   return py::make_tuple(permit.granted, permit.probe, permit.generation, std::max(wait, 0.0));
 }
 
-bool report(Breaker& self, bool probe, std::uint64_t generation, const std::string& result,
+bool report(Breaker& self, bool probe, std::uint64_t generation, std::string_view result,
             double duration_s) {
   limits::CallResult word = limits::CallResult::kIgnored;
   if (result == "success") {
@@ -129,6 +137,43 @@ bool report(Breaker& self, bool probe, std::uint64_t generation, const std::stri
                              now_ns());
 }
 
+// The two that are called around every guarded call, without names.
+PyObject* enter_fast(PyObject* self, PyObject*) {
+  return guarded([&] {
+    const std::int64_t now = now_ns();
+    const auto permit = held<Breaker>(self).breaker.acquire(now, 0);
+    return permit.granted ? Py_BuildValue("(OK)", permit.probe ? Py_True : Py_False,
+                                          static_cast<unsigned long long>(permit.generation))
+                          : Py_NewRef(Py_None);
+  });
+}
+
+PyObject* leave_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return guarded([&] {
+    if (count != 3 || names != nullptr || !PyTuple_Check(args[0]) ||
+        PyTuple_GET_SIZE(args[0]) != 2 || !PyUnicode_Check(args[1])) {
+      throw py::type_error("leave(permit, result, duration_s)");
+    }
+    const auto generation = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(args[0], 1));
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+    const double duration_s = PyFloat_AsDouble(args[2]);
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+    Py_ssize_t size = 0;
+    const char* result = PyUnicode_AsUTF8AndSize(args[1], &size);
+    if (result == nullptr) throw py::error_already_set();
+    const bool moved = report(held<Breaker>(self), PyTuple_GET_ITEM(args[0], 0) == Py_True,
+                              generation, {result, static_cast<std::size_t>(size)}, duration_s);
+    return PyBool_FromLong(moved);
+  });
+}
+
+PyMethodDef enter_method = {
+    "enter", enter_fast, METH_NOARGS,
+    "enter(self: sluiceway._core.CircuitBreaker) -> tuple | None\n\n"
+    "acquire() without a lease: (probe, generation), or None where it is refused."};
+PyMethodDef leave_method = {"leave", fast_function(leave_fast), METH_FASTCALL | METH_KEYWORDS,
+                            "report() of what enter() gave: (permit, result, duration_s)."};
+
 }  // namespace
 
 void init_limits(py::module_& module) {
@@ -140,8 +185,12 @@ void init_limits(py::module_& module) {
       .def_property_readonly("available", [](const limits::LimitGroup& bucket) {
         return bucket.snapshot(now_ns()).dimensions[0].available;
       });
-  py::class_<Breaker, std::unique_ptr<Breaker>>(module, "CircuitBreaker",
-                                                "Closed, open, and one probe at a time.")
+  py::class_<Breaker, std::unique_ptr<Breaker>> breaker_class(
+      module, "CircuitBreaker", "Closed, open, and one probe at a time.");
+  held_type<Breaker>(breaker_class);
+  add_fast_method(breaker_class, enter_method);
+  add_fast_method(breaker_class, leave_method);
+  breaker_class
       .def(py::init(&make_breaker), py::arg("failure_threshold") = 5,
            py::arg("recovery_timeout_s") = 0.0, py::arg("failure_percent") = 0,
            py::arg("window_calls_min") = 10, py::arg("window_s") = 60.0)

@@ -192,6 +192,10 @@ class CircuitBreaker:
     """
     Closed, open, and one probe at a time.
     """
+    def leave(self, permit: tuple[bool, int], result: str, duration_s: float) -> bool:
+        """
+        report() of what enter() gave: (permit, result, duration_s).
+        """
     def __init__(
         self,
         failure_threshold: int = 5,
@@ -205,6 +209,10 @@ class CircuitBreaker:
         (granted, probe, generation, retry_in_s)
         """
     def disable(self) -> None: ...
+    def enter(self) -> tuple[bool, int] | None:
+        """
+        acquire() without a lease: (probe, generation), or None where it is refused.
+        """
     def force_open(self) -> None: ...
     def report(self, probe: bool, generation: int, result: str, duration_s: float = 0.0) -> bool:
         """

@@ -30,6 +30,8 @@ from sluiceway.errors import BreakerOpen, InvalidRequest, InvalidType, LimitExce
 from sluiceway.options import Retry, whole
 
 F = TypeVar("F", bound=Callable[..., Any])
+Permit = tuple[bool, int]  # whether it is the probe, and the breaker's generation
+Permits = list[Permit]
 Sleep = Callable[[float], object]
 AsyncSleep = Callable[[float], Awaitable[object]]
 
@@ -92,7 +94,7 @@ class CircuitBreaker:
     `ignore` names exceptions that are no failures of the guarded function, such as a bad argument.
     """
 
-    __slots__ = ("_breaker", "ignore", "name")
+    __slots__ = ("_breaker", "_core_enter", "_core_leave", "ignore", "name")
 
     def __init__(
         self,
@@ -105,6 +107,8 @@ class CircuitBreaker:
         threshold = whole(failure_threshold, "failure_threshold", 1, 2**31)
         seconds = _positive(recovery_timeout_s, "recovery_timeout_s")
         self._breaker = _core.CircuitBreaker(threshold, seconds)
+        self._core_enter = self._breaker.enter
+        self._core_leave = self._breaker.leave
         self.ignore = ignore
         self.name = name
 
@@ -117,25 +121,26 @@ class CircuitBreaker:
         """Closes the breaker and forgets its failures."""
         self._breaker.reset()
 
-    def _enter(self) -> tuple[bool, int]:
-        granted, probe, generation, retry_in_s = self._breaker.acquire()
-        if not granted:
-            label = f"the breaker {self.name!r}" if self.name else "the breaker"
-            raise BreakerOpen(
-                f"{label} is open; next try in {retry_in_s:.3g} s", retry_after_s=retry_in_s
-            )
-        return probe, generation
+    def _enter(self) -> Permit:
+        permit = self._core_enter()
+        if permit is None:
+            granted, probe, generation, retry_in_s = self._breaker.acquire()
+            if not granted:
+                label = f"the breaker {self.name!r}" if self.name else "the breaker"
+                raise BreakerOpen(
+                    f"{label} is open; next try in {retry_in_s:.3g} s", retry_after_s=retry_in_s
+                )
+            permit = probe, generation  # its time came between the two questions
+        return permit
 
-    def _leave(
-        self, permit: tuple[bool, int], error: BaseException | None, duration_s: float
-    ) -> None:
+    def _leave(self, permit: Permit, error: BaseException | None, duration_s: float) -> None:
         if error is None:
             result = "success"
         elif isinstance(error, self.ignore) or not isinstance(error, Exception):
             result = "ignored"  # not its fault; a cancel or a Ctrl-C is the caller's
         else:
             result = "failure"
-        self._breaker.report(permit[0], permit[1], result, duration_s)
+        self._core_leave(permit, result, duration_s)
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.name or 'unnamed'}, {self.state})"
@@ -266,10 +271,9 @@ class _NotRun(BaseException):
     """The function never ran: no breaker learns anything from that."""
 
 
-Permits = list[tuple[bool, int]]
-
-
 def _enter_all(breakers: list[CircuitBreaker]) -> Permits:
+    if len(breakers) == 1:
+        return [breakers[0]._enter()]
     permits: Permits = []
     for breaker in breakers:
         try:

@@ -212,3 +212,67 @@ class TestCircuitBreaker:
             with pytest.raises(TypeError):
                 breaker.report(*arguments)
         assert breaker.state == "closed"
+
+
+class TestEnterAndLeave:
+    """The short ways of acquire() and report()."""
+
+    def test_they_keep_the_same_breaker(self) -> None:
+        breaker = _core.CircuitBreaker(failure_threshold=2, recovery_timeout_s=1e6)
+        moved = False
+        for result in ("success", "failure", "failure"):
+            permit = breaker.enter()
+            assert permit is not None
+            moved = breaker.leave(permit, result, 0.01)
+        assert moved
+        assert breaker.state == "open"
+        assert breaker.enter() is None
+        assert breaker.acquire()[0] is False
+        breaker.reset()
+        assert breaker.enter() is not None
+
+    def test_one_probe_at_a_time(self) -> None:
+        breaker = _core.CircuitBreaker(failure_threshold=1, recovery_timeout_s=0.001)
+        permit = breaker.enter()
+        assert permit is not None
+        assert permit[0] is False
+        breaker.leave(permit, "failure", 0.0)
+        probes: list[tuple[bool, int]] = []
+
+        def let_in() -> bool:
+            permit = breaker.enter()
+            probes.extend([] if permit is None else [permit])
+            return permit is not None
+
+        wait_until(let_in)
+        assert probes[0][0] is True
+        assert breaker.enter() is None  # the probe is under way
+        breaker.leave(probes[0], "success", 0.0)
+        assert breaker.state == "closed"
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ((False, 0), "success"),
+            ((False,), "success", 0.0),
+            ([False, 0], "success", 0.0),
+            ((False, 0), b"success", 0.0),
+            ((False, "0"), "success", 0.0),
+            ((False, -1), "success", 0.0),
+            ((False, 2**64), "success", 0.0),
+            ((False, 0), "success", "0"),
+            ((False, 0), "\ud800", 0.0),
+        ],
+    )
+    def test_wrong_arguments(self, arguments: tuple[Any, ...]) -> None:
+        with pytest.raises((TypeError, OverflowError, UnicodeEncodeError)):
+            _core.CircuitBreaker().leave(*arguments)
+
+    @pytest.mark.parametrize(("result", "seconds"), [("won", 0.0), ("success", math.nan)])
+    def test_wrong_values(self, result: str, seconds: float) -> None:
+        breaker = _core.CircuitBreaker()
+        permit = breaker.enter()
+        assert permit is not None
+        with pytest.raises(InvalidRequest):
+            breaker.leave(permit, result, seconds)
