@@ -79,10 +79,12 @@ void LoopPort::change(int operation, int fd) {
 void LoopPort::watch(int fd) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (set_ >= 0) change(EPOLL_CTL_ADD, fd);
+  watched_.fetch_add(1);
 }
 
 void LoopPort::ignore(int fd) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  watched_.fetch_sub(1);
   if (set_ >= 0) change(EPOLL_CTL_DEL, fd);
 }
 
@@ -108,21 +110,16 @@ void LoopPort::ring() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (bell_ < 0) return;                             // closed with its loop
   if (::write(bell_, &one, sizeof one) < 0) return;  // full: it rings already
+  rung_.store(true);
 }
 
 std::vector<std::shared_ptr<engine::Call>> LoopPort::take() {
   taking_.store(true);
-  epoll_event events[8];
-  const int ready = ::epoll_wait(set_, events, 8, 0);
-  bool turn = false;
-  for (int i = 0; i < ready; ++i) {
-    std::uint64_t count = 0;
-    if (events[i].data.fd != bell_) {
-      turn = true;
-    } else if (::read(bell_, &count, sizeof count) < 0) {
-      count = 0;  // a spurious wake-up; the queue decides
-    }
-  }
+  // What woke the loop is not asked: the bell is silenced if it was rung, and a deputy's turn that
+  // finds nothing is as cheap as the question.
+  std::uint64_t count = 0;
+  if (rung_.exchange(false) && ::read(bell_, &count, sizeof count) < 0) count = 0;
+  const bool turn = watched_.load() > 0;
   for (std::size_t i = 0; turn && i < engines_.size(); ++i) {
     if (const auto engine = engines_[i].lock()) engine->turn_as_deputy(*this);
   }

@@ -66,6 +66,8 @@ class LoopPort final : public engine::Port,
   std::vector<std::shared_ptr<engine::Call>> queue_;
   std::atomic<bool> ring_{false};
   std::atomic<bool> taking_{false};  // the queue is about to be taken: no bell needed
+  std::atomic<bool> rung_{false};    // the bell is to be silenced; set after it was rung
+  std::atomic<int> watched_{0};      // engines whose sets stand beside the bell
   std::vector<std::weak_ptr<engine::Engine>> engines_;
   std::int64_t drained_ns_ = 0;
 };

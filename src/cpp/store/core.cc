@@ -4,11 +4,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "base/process.h"
 #include "store/faults.h"
 
 namespace sluiceway::store {
@@ -27,7 +27,7 @@ LedgerCore::LedgerCore(const LedgerOptions& options, std::unique_ptr<Backend> ba
       clock_(options.clock != nullptr ? options.clock : &SystemClock::instance()),
       backend_(std::move(backend)),
       batch_(*backend_, options.admit, *clock_, stats_),
-      pid_(::getpid()) {
+      born_(forks_behind()) {
   next_look_ns_ = real_ns() + options_.owner_scan_interval_ns;
   if (options_.threaded) thread_ = std::thread([this] { loop(); });
 }
@@ -43,7 +43,7 @@ LedgerCore::~LedgerCore() {
 
 bool LedgerCore::in_child() {
   if (forked()) return true;
-  if (::getpid() == pid_) return false;
+  if (forks_behind() == born_) return false;
   forked_.store(true, std::memory_order_release);
   return true;
 }

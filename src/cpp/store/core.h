@@ -11,10 +11,9 @@
 // queue_mutex_; the sink is called with neither held.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -106,7 +105,7 @@ class LedgerCore {
   BatchWriter batch_;
   std::atomic<int> live_{1};
   std::atomic<bool> forked_{false};
-  const pid_t pid_;
+  const std::uint32_t born_;  // forks_behind() then
 
   std::mutex commit_mutex_;               // held while the backend is in use
   std::vector<PendingReserve> reserves_;  // taken, not decided; from reserves_at_ on
