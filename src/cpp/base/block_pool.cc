@@ -75,7 +75,9 @@ void pool_free(void* block) {
   const std::size_t kept = class_of_block(malloc_usable_size(block));
   Pool* here = pool;
   if (here == nullptr && kept < kClasses) here = made_pool();
-  if (here == nullptr || kept >= kClasses || here->bytes + bytes_of(kept) > kKeptBytesMax) {
+  // Class 0 fits nothing that is asked for; another allocator than glibc's may have such blocks.
+  if (here == nullptr || kept == 0 || kept >= kClasses ||
+      here->bytes + bytes_of(kept) > kKeptBytesMax) {
     std::free(block);
     return;
   }

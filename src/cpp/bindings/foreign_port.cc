@@ -80,7 +80,18 @@ bool imported(PyObject*& interned, const char* name) {
   return interned != nullptr && PyDict_GetItem(PyImport_GetModuleDict(), interned) != nullptr;
 }
 
+// gevent's wait(); null where gevent is not here.
+PyObject* gevent_wait() {
+  static PyObject *gevent = nullptr, *wait = nullptr;
+  if (wait == nullptr && imported(gevent, "gevent.monkey")) {
+    wait = load("sluiceway.integrations.gevent", "wait");
+  }
+  return wait;
+}
+
 }  // namespace
+
+void prepare_for_hosts() { (void)gevent_wait(); }
 
 py::object foreign_awaitable(const Awaited& awaited, const py::object& value) {
   static PyObject *trio = nullptr, *inside = nullptr, *wait = nullptr;
@@ -95,9 +106,8 @@ py::object foreign_awaitable(const Awaited& awaited, const py::object& value) {
 }
 
 bool wait_in_greenlet(const Awaited& awaited) {
-  static PyObject *gevent = nullptr, *wait = nullptr;
-  if (!imported(gevent, "gevent.monkey")) return false;
-  if (wait == nullptr) wait = load("sluiceway.integrations.gevent", "wait");
+  PyObject* wait = gevent_wait();
+  if (wait == nullptr) return false;
   return or_sleep_for_ever(
       [&] { return py::handle(wait)(ForeignWait{awaited, py::none()}).cast<bool>(); });
 }

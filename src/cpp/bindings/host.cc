@@ -14,6 +14,7 @@
 #include "bindings/asyncio_port.h"
 #include "bindings/baton.h"
 #include "bindings/errors.h"
+#include "bindings/foreign_port.h"
 #include "bindings/gil.h"
 #include "bindings/spec.h"
 
@@ -25,6 +26,7 @@ std::vector<EngineHost*>& EngineHost::all() {
 }
 
 EngineHost::EngineHost(const py::dict& options) {
+  prepare_for_hosts();
   SpecReader reader(options, "engine");
   ledger_options_.path = reader.text("ledger_path", ":memory:");
   ledger_options_.durability = durability_by_name(reader.text("durability", "power"));

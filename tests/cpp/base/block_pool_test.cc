@@ -103,6 +103,16 @@ TEST_F(BlockPoolTest, KeepsNoMoreThanItsBoundAndFreesItWithTheThread) {
   });
 }
 
+// AddressSanitizer's blocks have just the size that was asked for.
+TEST_F(BlockPoolTest, KeepsNoBlockThatNothingFitsInto) {
+  in_a_thread([] {
+    void* block = std::malloc(16);
+    const bool small = malloc_usable_size(block) < 24;
+    pool_free(block);
+    EXPECT_EQ(pool_kept_bytes() == 0, small);
+  });
+}
+
 TEST_F(BlockPoolTest, TakesBlocksOfAnotherThread) {
   in_a_thread([] {
     void* block = nullptr;

@@ -142,6 +142,19 @@ while not done:
     assert holds == []
 
 
+def test_no_call_imports_anything(scripts: Scripts) -> None:
+    """gevent patches the locks of imports, and they can hang where several threads import."""
+    need("gevent")
+    script = """
+known = set(sys.modules)
+gw.chat(MODEL, PROMPT)
+with gw.budget("job:one", usd="1.00"), gw.stream(MODEL, PROMPT) as stream:
+    stream.result()
+assert set(sys.modules) == known, sorted(set(sys.modules) - known)
+"""
+    scripts.run(_PATCHED + script)
+
+
 def test_a_gevent_that_is_imported_and_not_used(scripts: Scripts) -> None:
     need("gevent")
     script = """
