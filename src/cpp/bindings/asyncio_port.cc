@@ -266,14 +266,7 @@ PyObject* next_step(Awaitable* self) {
 }
 
 PyObject* awaitable_next(PyObject* object) {
-  try {
-    return next_step(as_awaitable(object));
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
+  return guarded([&] { return next_step(as_awaitable(object)); });
 }
 
 PyObject* awaitable_await(PyObject* object) { return Py_NewRef(object); }

@@ -121,17 +121,11 @@ void wait(PyCall& self, bool for_deltas) {
 // wait may switch to another greenlet of the same thread, which makes and leaves calls of its own.
 template <bool for_deltas>
 PyObject* wait_method(PyObject* object, PyObject*) {
-  try {
+  return guarded([&] {
     auto& self = py::handle(object).cast<PyCall&>();
     wait(self, for_deltas);
-    if (for_deltas) return take_deltas(*self.engine, *self.call).release().ptr();
-    Py_RETURN_NONE;
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
+    return for_deltas ? take_deltas(*self.engine, *self.call).release().ptr() : Py_NewRef(Py_None);
+  });
 }
 PyMethodDef wait_methods[] = {
     {"wait", wait_method<false>, METH_NOARGS,
@@ -260,18 +254,6 @@ std::optional<double> retry_after_of(const PyCall& self) {
 py::object awaitable_of(const py::object& self) {
   const auto& call = held<PyCall>(self.ptr());
   return make_awaitable({call.engine, call.call, false}, self);
-}
-
-template <typename Work>
-PyObject* guarded(const Work& work) {
-  try {
-    return work();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
 }
 
 PyObject* await_call(PyObject* self) {

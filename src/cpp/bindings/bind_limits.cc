@@ -48,19 +48,6 @@ double try_acquire(limits::LimitGroup& bucket, std::int64_t permits) {
   return static_cast<double>(std::max<std::int64_t>(wait, 1)) / 1e9;
 }
 
-// Runs `work` and hands its exception to Python.
-template <typename Work>
-PyObject* guarded(const Work& work) {
-  try {
-    return work();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  }
-  return nullptr;
-}
-
 PyObject* try_acquire_fast(PyObject* self, PyObject* const* args, Py_ssize_t count,
                            PyObject* names) {
   return guarded([&] {

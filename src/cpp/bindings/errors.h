@@ -7,6 +7,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <exception>
 #include <string_view>
 
 #include "base/status.h"
@@ -26,6 +27,22 @@ template <typename T>
 T take(StatusOr<T> value) {
   if (!value.ok()) raise_status(value.status());
   return *std::move(value);
+}
+
+// What pybind11's dispatcher does for a method of the C API that goes past it: `work` gives an
+// object, or its exception is set in Python and null is returned.
+template <typename Work>
+PyObject* guarded(const Work& work) {
+  try {
+    return work();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
 }
 
 }  // namespace sluiceway::bindings

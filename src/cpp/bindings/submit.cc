@@ -242,25 +242,20 @@ py::object submit_ready(EngineHost& host, const PyReady& ready, PyObject* prompt
   return made.send(prompt);
 }
 
-// Runs `work` and hands its exception to Python.
+// guarded() for a submission, which names what it was given.
 template <typename Work>
-PyObject* guarded(const Work& work) {
-  try {
-    return work().release().ptr();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::cast_error& error) {
-    PyErr_SetString(PyExc_TypeError, "submit() was given a route or a value of the wrong type");
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
+PyObject* submitted(const Work& work) {
+  return guarded([&] {
+    try {
+      return work().release().ptr();
+    } catch (const py::cast_error&) {
+      throw py::type_error("submit() was given a route or a value of the wrong type");
+    }
+  });
 }
 
 PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-  return guarded([&] {
+  return submitted([&] {
     if (count < 2 || static_cast<std::size_t>(count) > 3 + kPositional.size()) {
       throw py::type_error("submit(route, body, prepared, scopes, max_output_tokens, ...)");
     }
@@ -278,7 +273,7 @@ PyObject* submit_fast(PyObject* self, PyObject* const* args, Py_ssize_t count, P
 
 PyObject* submit_ready_fast(PyObject* self, PyObject* const* args, Py_ssize_t count,
                             PyObject* names) {
-  return guarded([&] {
+  return submitted([&] {
     if (count != 3 || names != nullptr) throw py::type_error("submit_ready(ready, prompt, scopes)");
     return submit_ready(held<EngineHost>(self), held<PyReady>(args[0]), args[1], args[2]);
   });

@@ -91,20 +91,12 @@ class _Batch:
             return ChatResult(call, self.target.name, ())
         return None
 
-    def rest(self, number: int) -> Any:
+    def rest(self, number: int) -> Steps:
         """The steps that follow the first call of a prompt, which has ended."""
-        call = self.calls[number]
-        if self.chains is None:
-            steps = failed(self.hub, self.plan, self.target, self.prompts[number], False, call)
-            return (yield from steps)
-        steps = self.chains[number]
-        try:
-            call = steps.send(None)
-            while True:
-                yield call
-                call = steps.send(None)
-        except StopIteration as stop:
-            return stop.value
+        if self.chains is not None:
+            return self.chains[number]
+        call, prompt = self.calls[number], self.prompts[number]
+        return failed(self.hub, self.plan, self.target, prompt, False, call)
 
 
 def _text(target: Target, ready: _core.Ready, prompt: Any) -> bytes:
