@@ -75,6 +75,7 @@ RULES: list[tuple[str, str, int]] = [
         "    def leave(self, permit: tuple[bool, int], result: str, duration_s: float) -> bool:",
         1,
     ),
+    (r"request: typing\.Any\) -> bytes:", "request: typing.Any, /) -> bytes:", 1),
     (r"def enter\(self\) -> tuple \| None:", "def enter(self) -> tuple[bool, int] | None:", 1),
     (
         r"calls: collections\.abc\.Sequence\) -> list:",

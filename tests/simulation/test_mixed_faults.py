@@ -106,10 +106,12 @@ class Storm:
             self.counts[name] += 1
 
     def failed(self, error: SluicewayError) -> None:
-        """An error that holds nothing was not charged."""
-        held = nanousd_of(error.held)
-        kind = "in_doubt" if held else "no_charge"
-        self.note(error.call_id, kind, held, type(error).__name__)
+        """An error says what it holds, or what was charged all the same; else it cost nothing."""
+        held, charged = nanousd_of(error.held), nanousd_of(error.charged)
+        assert not (held and charged)
+        kind = "in_doubt" if held else "settled" if charged else "no_charge"
+        assert held or error.outcome != "in_doubt"
+        self.note(error.call_id, kind, held or charged, type(error).__name__)
 
     def done(self, result: Any) -> None:
         """An answer has a cost, or is in doubt where it carried no usage."""

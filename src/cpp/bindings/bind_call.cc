@@ -199,14 +199,17 @@ const char* cache_name(engine::CacheWord word) {
 
 py::list attempts_of(const PyCall& self) {
   py::list out;
-  for (const auto& attempt : ending(self).attempts) {
+  const auto& end = ending(self);
+  for (const auto& attempt : end.attempts) {
     const auto& row = engine::outcome_row(attempt.failure);
+    // The last one ended as the call did, which may be better known than by its class alone.
+    const bool last = &attempt == &end.attempts.back();
     py::dict item;
     item["number"] = attempt.number;
     item["status_code"] = attempt.status;
     item["error_kind"] = std::string(error_kind_name(row.kind));
     item["failure"] = std::string(row.name);
-    item["outcome"] = std::string(outcome_name(row.outcome));
+    item["outcome"] = std::string(outcome_name(last ? end.outcome : row.outcome));
     item["wait_ms"] = static_cast<double>(attempt.wait_ns) / 1e6;
     item["duration_ms"] = static_cast<double>(attempt.duration_ns) / 1e6;
     item["provider_request_id"] = attempt.request_id;

@@ -2,9 +2,12 @@
 // versions, the outcome table.
 
 #include <pybind11/stl.h>
-#include "base/calendar.h"
 
+#include <charconv>
+
+#include "base/calendar.h"
 #include "bindings/errors.h"
+#include "bindings/held.h"
 #include "bindings/host.h"
 #include "bindings/py_writer.h"
 #include "http/curl_transport.h"
@@ -24,19 +27,43 @@ py::bytes json_bytes(const py::object& value) {
   return py::bytes(out);
 }
 
-py::bytes cache_key(std::string_view tenant, std::int64_t schema_version, std::string_view provider,
-                    std::string_view model, std::string_view operation, const py::object& request) {
-  const std::string* canonical = canonical_text(request.ptr());
-  if (canonical == nullptr) throw py::error_already_set();
-  const std::string version = std::to_string(schema_version);
-  const auto key = cache::cache_key({.tenant = tenant,
-                                     .schema_version = version,
-                                     .provider = provider,
-                                     .model = model,
-                                     .operation = operation,
-                                     .canonical_request = *canonical});
-  return {reinterpret_cast<const char*>(key.data()), key.size()};
+std::string_view text_argument(PyObject* value) {
+  Py_ssize_t size = 0;
+  const char* const data = PyUnicode_AsUTF8AndSize(value, &size);  // TypeError for anything else
+  if (data == nullptr) throw py::error_already_set();
+  return {data, static_cast<std::size_t>(size)};
 }
+
+// Past pybind11's dispatcher, which would take a tenth of the time of a 2 kB request's key.
+PyObject* cache_key_fast(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return guarded([&] {
+    if (count != 6 || names != nullptr) {
+      throw py::type_error(
+          "cache_key(tenant, schema_version, provider, model, operation, request)");
+    }
+    if (!PyLong_Check(args[1])) throw py::type_error("schema_version is an integer");
+    const long long version = PyLong_AsLongLong(args[1]);
+    if (version == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    char digits[24];
+    const char* const end = std::to_chars(digits, digits + sizeof digits, version).ptr;
+    const std::string* canonical = canonical_text(args[5]);
+    if (canonical == nullptr) throw py::error_already_set();
+    const auto key =
+        cache::cache_key({.tenant = text_argument(args[0]),
+                          .schema_version = {digits, static_cast<std::size_t>(end - digits)},
+                          .provider = text_argument(args[2]),
+                          .model = text_argument(args[3]),
+                          .operation = text_argument(args[4]),
+                          .canonical_request = *canonical});
+    return PyBytes_FromStringAndSize(reinterpret_cast<const char*>(key.data()),
+                                     static_cast<Py_ssize_t>(key.size()));
+  });
+}
+
+PyMethodDef cache_key_function = {
+    "cache_key", fast_function(cache_key_fast), METH_FASTCALL | METH_KEYWORDS,
+    "cache_key(tenant: str, schema_version: int, provider: str, model: str, operation: str,"
+    " request: typing.Any, /) -> bytes\n\nThe SHA-256 of an answer's identity, 32 bytes."};
 
 std::string new_id() {
   static auto* random = new SystemRandom;
@@ -106,8 +133,9 @@ py::dict core_versions() {
 void init_tools(py::module_& module) {
   module.def("canonical_json", &canonical_json, py::arg("value"), "RFC 8785 canonical JSON.");
   module.def("json_bytes", &json_bytes, py::arg("value"), "Compact JSON in the order of the keys.");
-  module.def("cache_key", &cache_key, py::arg("tenant"), py::arg("schema_version"),
-             py::arg("provider"), py::arg("model"), py::arg("operation"), py::arg("request"));
+  PyObject* const cache_key = PyCFunction_NewEx(&cache_key_function, nullptr, nullptr);
+  if (cache_key == nullptr) throw py::error_already_set();
+  module.add_object("cache_key", py::reinterpret_steal<py::object>(cache_key));
   module.def("new_id", &new_id, "A UUIDv7.");
   module.def("window_key", &window_key, py::arg("period"), py::arg("unix_s"), py::arg("time_zone"));
   module.def("outcome_rows", &outcome_rows, "The table of what may happen to an attempt.");

@@ -113,6 +113,7 @@ Books Dispatcher::settle(Job& job, const OutcomeRow& row, Answer* answer, Ending
       answer != nullptr && whole && price_answer(job.route(), job.sent_wall_ns, *answer);
   if (known) {
     books = Books::kSettle;
+    ending.outcome = Outcome::kDone;  // what is billed is known, and so is that it was executed
   } else if (books == Books::kSettle) {
     books = Books::kInDoubt;
   }

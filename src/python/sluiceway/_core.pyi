@@ -495,8 +495,18 @@ def _after_fork_in_parent() -> None: ...
 def _before_fork() -> None: ...
 def _close_all() -> None: ...
 def cache_key(
-    tenant: str, schema_version: int, provider: str, model: str, operation: str, request: typing.Any
-) -> bytes: ...
+    tenant: str,
+    schema_version: int,
+    provider: str,
+    model: str,
+    operation: str,
+    request: typing.Any,
+    /,
+) -> bytes:
+    """
+    The SHA-256 of an answer's identity, 32 bytes.
+    """
+
 def canonical_json(value: typing.Any) -> bytes:
     """
     RFC 8785 canonical JSON.

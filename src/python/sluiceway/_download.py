@@ -35,7 +35,7 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sluiceway._failures import error_of
+from sluiceway._failures import charged_nanousd, error_of
 from sluiceway._partial_file import PartialFile
 from sluiceway._raw_steps import ELSEWHERE, Ask, Headers, join_url, submit_raw
 from sluiceway._threads import in_thread
@@ -169,6 +169,7 @@ class RawDownload:
                 while (yield call):
                     pass
                 error.outcome, error.held = call.outcome, usd_of(call.held_nanousd)
+                error.charged = usd_of(charged_nanousd(call))
                 error.call_id, error.intent_id = call.call_id, call.intent_id
             raise
         self._hub.ended()
@@ -203,6 +204,7 @@ class RawDownload:
             "the server sent a range that does not fit what is there",
             outcome=call.outcome,
             held=usd_of(call.held_nanousd),
+            charged=usd_of(charged_nanousd(call)),
             status_code=206,
             call_id=call.call_id,
         )

@@ -54,6 +54,11 @@ def dollars(amount: Decimal) -> str:
     return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
+def charged_nanousd(call: Any) -> int:
+    """What a failed call was settled at; while it is in doubt its cost is an estimate."""
+    return 0 if call.held_nanousd else call.cost_nanousd or 0
+
+
 def error_of(call: Any, model: str, before: Before) -> SluicewayError:
     """The exception for a call that ended without an answer."""
     provider, _, name = model.partition("/")
@@ -68,6 +73,7 @@ def error_of(call: Any, model: str, before: Before) -> SluicewayError:
         "provider_request_id": call.provider_request_id,
         "attempts": [Attempt(one, tries) for one, tried in calls for tries in tried.attempts],
         "held": usd_of(sum(tried.held_nanousd for _, tried in calls)),
+        "charged": usd_of(sum(charged_nanousd(tried) for _, tried in calls)),
         "retry_after_s": call.retry_after_s,
         "error_type": call.error_type,
         "error_code": call.error_code,

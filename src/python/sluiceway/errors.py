@@ -38,8 +38,9 @@
 
 Every one carries `outcome` ("never_sent", "refused", "in_doubt", "done"), `provider`, `model`,
 `status_code`, `intent_id`, `call_id`, `provider_request_id`, `attempts`, `held` (USD that this call
-still holds in its budgets), `retryable` and `retry_after_s`. All are picklable, and what looks like
-a key is blanked out of their messages.
+still holds in its budgets), `charged` (USD that it was settled at all the same: a stream that broke
+after its final usage), `retryable` and `retry_after_s`. All are picklable, and what looks like a
+key is blanked out of their messages.
 
 An error of a stream also has `text`, what had been delivered before it.
 
@@ -103,6 +104,7 @@ class SluicewayError(Exception):
         provider_request_id: str = "",
         attempts: Sequence[Attempt] = (),
         held: Decimal = ZERO,
+        charged: Decimal = ZERO,
         retry_after_s: float | None = None,
         error_type: str = "",
         error_code: str = "",
@@ -120,6 +122,7 @@ class SluicewayError(Exception):
         self.provider_request_id = provider_request_id
         self.attempts = tuple(attempts)
         self.held = held
+        self.charged = charged
         self.retry_after_s = retry_after_s
         self.error_type = error_type  # the provider's own words
         self.error_code = error_code

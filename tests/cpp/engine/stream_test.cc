@@ -70,6 +70,9 @@ TEST(Stream, CutAfterTheFinalUsageTheMoneyIsKnown) {
                  .body(6 * kMs, std::string(kFirst) + kFinish + kUsage)
                  .fail(7 * kMs, TransferError::kSendOrReceive));
   EXPECT_EQ(s.call->ending().kind, ErrorKind::kStreamBroken);
+  EXPECT_EQ(s.call->ending().outcome, Outcome::kDone);
+  EXPECT_EQ(s.call->ending().cost, 120'000);
+  EXPECT_EQ(s.call->ending().held, 0);
   EXPECT_EQ(s.sim.balance(*s.scope).settled, 120'000);
   EXPECT_EQ(s.sim.balance(*s.scope).in_doubt, 0);
 }

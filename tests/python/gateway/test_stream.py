@@ -9,6 +9,7 @@ import pytest
 
 from sluiceway import Gateway, ProviderFailure, StreamBroken, UnknownModel
 from sluiceway.errors import Cancelled, SluicewayError
+from sluiceway.money import nanousd_of
 from sluiceway.simulator import Simulator
 
 MODELS = ["openai/gpt-4o-mini", "deepseek/deepseek-flash", "anthropic/claude-haiku-4-5"]
@@ -122,6 +123,26 @@ def test_a_broken_stream_has_its_text(gw: Gateway, sim: Simulator, model: str) -
     assert caught.value.outcome == "in_doubt"
     assert caught.value.held > 0
     assert sim.executions()["total"] == 1  # never sent again
+
+
+@pytest.mark.parametrize(("model", "events"), [(MODELS[0], 4), (MODELS[1], 3), (MODELS[2], 6)])
+def test_a_stream_that_broke_after_its_usage_says_what_was_charged(
+    gw: Gateway, sim: Simulator, model: str, events: int
+) -> None:
+    """All events but the last came, so what is billed is known, though the stream is broken."""
+    cut = {"fault": "cut_stream", "after_events": events, "output_tokens": 1}
+    sim.script([{"action": cut}])
+    with pytest.raises(StreamBroken) as caught:
+        gw.stream(model, "hi").result()
+    error = caught.value
+    assert error.outcome == "done"
+    assert error.attempts[0].outcome == "done"
+    assert error.held == 0
+    assert nanousd_of(error.charged) == sim.bill()["total_nanousd"] > 0
+    assert gw.flush()
+    (entry,) = [e for e in gw.ledger.entries() if e["kind"] == "settle"]
+    assert entry["amount_nanousd"] == nanousd_of(error.charged)
+    assert not error.retryable
 
 
 def test_an_error_before_the_first_delta(gw: Gateway, sim: Simulator) -> None:
