@@ -141,10 +141,10 @@ py::list movements(EngineHost& host, const std::vector<std::string>& scopes) {
   return out;
 }
 
-// Calls `batch` with lists of entries, of the ledger or of one of its archives, until it returns
-// false or there are no more. No lock is held meanwhile.
+// Calls `batch` with lists of entries, those of archives first, until it returns false or there are
+// no more. No lock is held meanwhile.
 void scan(EngineHost& host, const py::function& batch, std::int64_t from_ns, std::int64_t to_ns,
-          const std::string& archive) {
+          const std::vector<std::string>& archives) {
   const auto engine = host.engine();
   Status status;
   std::exception_ptr thrown;
@@ -161,9 +161,8 @@ void scan(EngineHost& host, const py::function& batch, std::int64_t from_ns, std
         return false;
       }
     };
-    const store::EntryBounds bounds{.from_ns = from_ns, .to_ns = to_ns};
-    status = archive.empty() ? engine->ledger().read_entries(bounds, hand_over)
-                             : store::read_archive(archive, bounds, hand_over);
+    status = engine->ledger().read_entries(
+        {.from_ns = from_ns, .to_ns = to_ns, .archives = archives}, hand_over);
   }
   if (thrown) std::rethrow_exception(thrown);
   check(status);
@@ -234,7 +233,7 @@ void init_report(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine) {
       .def("ledger_movements", &movements, py::arg("scopes"),
            "The entries of the calls reserved in one of the scopes, and of their limits.")
       .def("ledger_scan", &scan, py::arg("batch"), py::kw_only(), py::arg("from_ns") = 0,
-           py::arg("to_ns") = INT64_MAX, py::arg("archive") = "",
+           py::arg("to_ns") = INT64_MAX, py::arg("archives") = std::vector<std::string>{},
            "Calls batch(entries) until it returns false.")
       .def("ledger_balances", &balances,
            "Every scope and window with all that it ever settled, for auditors.")

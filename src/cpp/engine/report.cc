@@ -206,16 +206,13 @@ StatusOr<Report> make_report(store::Ledger& ledger, const ReportQuery& query) {
   Reporter reporter(query, *std::move(zone));
   bool fits = true;
   // Scopes are wanted for a scope alone: texts are most of what a row costs.
-  const store::EntryBounds bounds{.lean = query.scope.empty()};
+  const store::EntryBounds bounds{.lean = query.scope.empty(), .archives = query.archives};
   const auto add = [&](std::span<const store::Entry> rows) {
     for (const store::Entry& row : rows) {
       fits = fits && reporter.add(row);
     }
     return fits;
   };
-  for (const std::string& path : query.archives) {
-    if (Status status = store::read_archive(path, bounds, add); !status.ok()) return status;
-  }
   if (Status status = ledger.read_entries(bounds, add); !status.ok()) return status;
   if (!fits || !reporter.end_call()) {
     return absl::ResourceExhaustedError(

@@ -141,6 +141,10 @@ struct EntryBounds {
   // Not empty: only the rows of calls that were reserved in one of these scopes, in any window, and
   // the changes of their limits. Names without a window. Reads all rows, 0.3 s a million.
   std::span<const std::string> scopes;
+  // Archives whose entries come first. A month that the ledger still has (copied, and not yet
+  // dropped) is read there alone, so that every entry comes once. Aborted: a month was archived
+  // while it was read; what was handed over lacks entries.
+  std::span<const std::string> archives;
 };
 
 // Entries in the order in which they were committed.
@@ -293,8 +297,10 @@ StatusOr<std::shared_ptr<Ledger>> open_ledger(const LedgerOptions& options, Verd
 
 // The entries of an archive, oldest month first, and whether its books agree. Any thread; no engine
 // is needed. NotFound: no such file. InvalidArgument: not an archive.
+// Without the months `elsewhere` (segment_of()), which are read in the ledger.
 Status read_archive(const std::string& path, const EntryBounds& bounds,
-                    const std::function<bool(std::span<const Entry>)>& batch);
+                    const std::function<bool(std::span<const Entry>)>& batch,
+                    std::span<const std::int32_t> elsewhere = {});
 StatusOr<VerifyReport> verify_archive(const std::string& path);
 
 // Fork. before(): takes every lock of every ledger of the process, so that no transaction is under

@@ -122,6 +122,14 @@ bool MemoryBackend::in_scopes(const Call& call, std::span<const std::string> sco
 Status MemoryBackend::read_entries(const EntryBounds& bounds,
                                    const std::function<bool(std::span<const Entry>)>& batch) {
   if (bounds.batch == 0) return invalid_argument("a batch has at least one row");
+  bool wants_more = true;
+  for (const std::string& path : bounds.archives) {  // of another time, when it was in a file
+    EntryBounds of_archive = bounds;
+    of_archive.archives = {};
+    const Status status =
+        read_archive(path, of_archive, [&](auto entries) { return wants_more = batch(entries); });
+    if (!status.ok() || !wants_more) return status;
+  }
   std::vector<Entry> rows;
   Id last;
   for (bool more = true; more;) {

@@ -117,6 +117,9 @@ StatusOr<bool> SqliteReader::batch_of(std::int32_t segment, const EntryBounds& b
   if (Status s = ensure_open(); !s.ok()) return s;
   const Snapshot snapshot(db_);
   if (!snapshot.status().ok()) return snapshot.status();
+  // It may have been archived between two batches: then its rows are in the archive.
+  StatusOr<bool> there = has_segment(segment);
+  if (!there.ok() || !*there) return there;
   Statement rows;
   const bool lean = bounds.lean && filter == nullptr;
   std::string where = bounds.call.empty() ? "" : " WHERE call_id = ?";
@@ -128,12 +131,7 @@ StatusOr<bool> SqliteReader::batch_of(std::int32_t segment, const EntryBounds& b
       rows.prepare(db_, absl::StrCat("SELECT ", kLeanColumns, lean ? "" : kOtherColumns, " FROM ",
                                      segment_table(segment), where,
                                      " ORDER BY call_id, attempt, kind LIMIT ", bounds.batch));
-  if (!prepared.ok()) {
-    // Archived between two batches: its rows are in the archive.
-    StatusOr<bool> there = has_segment(segment);
-    if (!there.ok()) return there.status();
-    return *there ? StatusOr<bool>(prepared) : StatusOr<bool>(false);
-  }
+  if (!prepared.ok()) return prepared;
   if (!bounds.call.empty()) rows.bind(bounds.call);
   if (cursor.started) rows.bind(cursor.call).bind(cursor.attempt).bind(cursor.kind);
   std::size_t seen = 0;
@@ -156,8 +154,21 @@ StatusOr<bool> SqliteReader::batch_of(std::int32_t segment, const EntryBounds& b
   return seen == bounds.batch;
 }
 
+// Whether the months that were to be read here are here still.
+Status SqliteReader::check_here(const std::vector<std::int32_t>& months) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (Status s = ensure_open(); !s.ok()) return s;
+  StatusOr<std::vector<std::int32_t>> now = segments();
+  if (!now.ok()) return now.status();
+  if (std::includes(now->begin(), now->end(), months.begin(), months.end())) {
+    return absl::OkStatus();
+  }
+  return absl::AbortedError("a month was archived while the ledger was read; read it again");
+}
+
 Status SqliteReader::entries(const EntryBounds& bounds,
-                             const std::function<bool(std::span<const Entry>)>& batch) {
+                             const std::function<bool(std::span<const Entry>)>& batch,
+                             std::span<const std::int32_t> elsewhere) {
   if (bounds.batch == 0) return invalid_argument("a batch has at least one row");
   std::vector<std::int32_t> list;
   std::optional<ScopeFilter> filter;
@@ -173,8 +184,19 @@ Status SqliteReader::entries(const EntryBounds& bounds,
       filter = *std::move(made);
     }
   }
+  bool wants_more = true;
+  const auto hand_over = [&](std::span<const Entry> entries) {
+    return wants_more = batch(entries);
+  };
+  for (const std::string& path : bounds.archives) {
+    EntryBounds of_archive = bounds;
+    of_archive.archives = {};
+    if (Status s = read_archive(path, of_archive, hand_over, list); !s.ok()) return s;
+    if (!wants_more) return absl::OkStatus();
+  }
   Batch rows;
   for (const std::int32_t segment : list) {
+    if (std::find(elsewhere.begin(), elsewhere.end(), segment) != elsewhere.end()) continue;
     // A call's rows lie in the month of its reservation, so only later months can be left out.
     if (bounds.to_ns != INT64_MAX && segment > segment_of(bounds.to_ns)) break;
     Cursor cursor;
@@ -183,10 +205,10 @@ Status SqliteReader::entries(const EntryBounds& bounds,
       StatusOr<bool> next = batch_of(segment, bounds, filter ? &*filter : nullptr, cursor, rows);
       if (!next.ok()) return next.status();
       more = *next;
-      if (rows.count > 0 && !batch({rows.rows.data(), rows.count})) return absl::OkStatus();
+      if (rows.count > 0 && !hand_over({rows.rows.data(), rows.count})) return absl::OkStatus();
     }
   }
-  return absl::OkStatus();
+  return bounds.archives.empty() ? absl::OkStatus() : check_here(list);
 }
 
 StatusOr<Changes> SqliteReader::changes(std::int64_t after, std::size_t limit) {

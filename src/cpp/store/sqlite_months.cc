@@ -138,10 +138,11 @@ Status check_there(const std::string& path) {
 }  // namespace
 
 Status read_archive(const std::string& path, const EntryBounds& bounds,
-                    const std::function<bool(std::span<const Entry>)>& batch) {
+                    const std::function<bool(std::span<const Entry>)>& batch,
+                    std::span<const std::int32_t> elsewhere) {
   if (Status s = check_there(path); !s.ok()) return s;
   SqliteReader reader(path, kArchiveApplicationId);
-  return reader.entries(bounds, batch);
+  return reader.entries(bounds, batch, elsewhere);
 }
 
 StatusOr<VerifyReport> verify_archive(const std::string& path) {

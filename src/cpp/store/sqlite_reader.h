@@ -35,8 +35,10 @@ class SqliteReader {
 
   StatusOr<ScopeBalance> balance(const Scope& scope, std::int64_t now_ns);
   StatusOr<ClockRow> clock();
+  // Without the months `elsewhere`.
   Status entries(const EntryBounds& bounds,
-                 const std::function<bool(std::span<const Entry>)>& batch);
+                 const std::function<bool(std::span<const Entry>)>& batch,
+                 std::span<const std::int32_t> elsewhere = {});
   StatusOr<Changes> changes(std::int64_t after, std::size_t limit);
   StatusOr<std::vector<HoldInfo>> holds();
   StatusOr<std::vector<ScopeInfo>> scopes();
@@ -72,6 +74,7 @@ class SqliteReader {
   Status ensure_open();
   StatusOr<std::vector<std::int32_t>> segments();
   StatusOr<bool> has_segment(std::int32_t segment);
+  Status check_here(const std::vector<std::int32_t>& months);
   StatusOr<bool> add_changed(const EntryRef& ref, std::vector<Entry>& out);
   StatusOr<bool> batch_of(std::int32_t segment, const EntryBounds& bounds, ScopeFilter* filter,
                           Cursor& cursor, Batch& out);

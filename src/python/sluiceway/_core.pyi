@@ -409,7 +409,7 @@ class Engine:
         *,
         from_ns: int = 0,
         to_ns: int = 9223372036854775807,
-        archive: str = "",
+        archives: collections.abc.Sequence[str] = [],
     ) -> None:
         """
         Calls batch(entries) until it returns false.

@@ -128,8 +128,7 @@ def scan(
         return True
 
     low, high = span(bounds)
-    for archive in (*archives, ""):
-        engine.ledger_scan(batch, from_ns=low, to_ns=high, archive=archive)
+    engine.ledger_scan(batch, from_ns=low, to_ns=high, archives=list(archives))
     return count
 
 
