@@ -156,6 +156,7 @@ def test_latency_at_one_in_flight(bench: Bench, rows: Rows) -> None:
     subjects = {
         "floor": Subject("floor", "floor", 5_000, in_flight=1),
         "memory": Subject(OURS, "aio", 3_000, in_flight=1),
+        "blocking": Subject(OURS, "sync", 3_000, in_flight=1),
         "durable": Subject(OURS, "aio", 1_500, in_flight=1, durable=True),
     }
     syncs_us = [write_and_sync_p50_us(bench.scratch / "sync")]
@@ -165,6 +166,7 @@ def test_latency_at_one_in_flight(bench: Bench, rows: Rows) -> None:
     floor = f"curl_floor, 1 in flight, p50 {median(got['floor'], p50):.0f} us"
     for name, metric in (
         ("memory", "latency_added_p50_us"),
+        ("blocking", "latency_sync_added_p50_us"),
         ("durable", "latency_durable_added_p50_us"),
     ):
         rows.add(

@@ -10,6 +10,7 @@
 #include "bindings/errors.h"
 #include "bindings/foreign_port.h"
 #include "bindings/gil.h"
+#include "bindings/held.h"
 #include "bindings/host.h"
 #include "bindings/loop_port.h"
 
@@ -443,6 +444,13 @@ PyType_Spec awaitable_spec = {
     "sluiceway._core._Awaitable", sizeof(Awaitable), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, awaitable_slots};
 
+PyObject* call_port(PyObject* self, PyObject*, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    if (!drain(held<PortHandle>(self).port)) return nullptr;
+    Py_RETURN_NONE;
+  });
+}
+
 PortHandle::~PortHandle() {
   if (!port) return;
   release_waiters(*port);
@@ -455,11 +463,12 @@ PortHandle::~PortHandle() {
 void init_asyncio_port(py::module_& module) {
   awaitable_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&awaitable_spec));
   if (awaitable_type == nullptr) throw py::error_already_set();
-  py::class_<PortHandle, std::unique_ptr<PortHandle>>(module, "_LoopPort",
-                                                      "A loop's bell; the loop calls it.")
-      .def("__call__", [](PortHandle& handle) {
-        if (!drain(handle.port)) throw py::error_already_set();
-      });
+  // The loop calls it at every turn: a slot of the type, since a method by the name __call__ is
+  // looked up and bound each time.
+  const auto callable = [](PyHeapTypeObject* type) { type->ht_type.tp_call = call_port; };
+  const py::class_<PortHandle, std::unique_ptr<PortHandle>> handle(
+      module, "_LoopPort", py::custom_type_setup(callable), "A loop's bell; the loop calls it.");
+  held_type<PortHandle>(handle);
 }
 
 namespace {

@@ -1,5 +1,6 @@
 // Which balance rows a scope uses now, and their cache: see batch.h and scope_state.h.
 #include <algorithm>
+#include <chrono>
 
 #include "store/batch.h"
 #include "store/codec.h"
@@ -13,23 +14,16 @@ constexpr std::size_t kSweepMin = 1024;
 }  // namespace
 
 std::int32_t segment_of(std::int64_t time_ns) {
-  const std::string month = window_key(Period::kMonth, time_ns, TimeZone::utc());  // "2026-11"
-  std::int32_t segment = 0;
-  for (const char c : month) {
-    if (c >= '0' && c <= '9') segment = segment * 10 + (c - '0');
-  }
-  return segment;
+  const std::chrono::sys_time<std::chrono::nanoseconds> time{std::chrono::nanoseconds(time_ns)};
+  const std::chrono::year_month_day day{std::chrono::floor<std::chrono::days>(time)};
+  return static_cast<int>(day.year()) * 100 +
+         static_cast<std::int32_t>(static_cast<unsigned>(day.month()));
 }
 
-// Days from 1970-01-01 to the first of the month. Source: Howard Hinnant, "chrono-Compatible
-// Low-Level Date Algorithms", days_from_civil (read 2026-11-22), for the first of a month.
 std::int64_t segment_start_ns(std::int32_t segment) {
-  const std::int64_t month = segment % 100;
-  const std::int64_t year = segment / 100 - (month <= 2 ? 1 : 0);
-  const std::int64_t era = year / 400, of_era = year % 400;
-  const std::int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5;
-  const std::int64_t day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + day_of_year;
-  return (era * 146'097 + day_of_era - 719'468) * 86'400 * kNsPerSecond;
+  const std::chrono::sys_days first = std::chrono::year(segment / 100) /
+                                      std::chrono::month(static_cast<unsigned>(segment % 100)) / 1;
+  return std::chrono::nanoseconds(first.time_since_epoch()).count();
 }
 
 // Reads the row again where the file may have changed since.

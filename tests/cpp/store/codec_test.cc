@@ -101,6 +101,14 @@ TEST(Segments, AreMonthsInUtc) {
   EXPECT_EQ(segment_of(kSunday), 202611);
   EXPECT_EQ(segment_of(0), 197001);
   EXPECT_EQ(segment_of(kSunday + 9 * 86'400 * kSecond), 202612);
+  // `date -u -d 2026-12-01 +%s`, and of 2024-03-01, behind a leap day.
+  for (const auto& [segment, start_s] :
+       {std::pair(202612, std::int64_t{1'796'083'200}),
+        std::pair(202403, std::int64_t{1'709'251'200}), std::pair(197001, std::int64_t{0})}) {
+    EXPECT_EQ(segment_start_ns(segment), start_s * kSecond);
+    EXPECT_EQ(segment_of(start_s * kSecond), segment);
+    EXPECT_NE(segment_of(start_s * kSecond - 1), segment);
+  }
 }
 
 }  // namespace
