@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -29,8 +30,14 @@ struct Kept {
   Kept* next;
 };
 
+struct List {
+  Kept* first = nullptr;
+  std::uint32_t count = 0;
+  std::uint32_t wanted = 0;  // how often it was empty when a block was asked for
+};
+
 struct Pool {
-  std::array<Kept*, kClasses> first{};
+  std::array<List, kClasses> lists{};
   std::size_t bytes = 0;
 };
 
@@ -44,8 +51,8 @@ struct Owner {
   Owner() { pool = &own; }
   ~Owner() {
     pool = nullptr;
-    for (Kept* block : own.first) {
-      while (block != nullptr) std::free(std::exchange(block, block->next));
+    for (List& list : own.lists) {
+      while (list.first != nullptr) std::free(std::exchange(list.first, list.first->next));
     }
   }
   Owner(const Owner&) = delete;
@@ -61,28 +68,34 @@ Pool* made_pool() {
 
 void* pool_malloc(std::size_t bytes) {
   const std::size_t wanted = class_that_fits(bytes);
-  Pool* here = pool;
-  if (wanted >= kClasses || here == nullptr) return std::malloc(bytes);
-  Kept* block = here->first[wanted];
-  if (block == nullptr) return std::malloc(bytes);
-  here->first[wanted] = block->next;
+  if (wanted >= kClasses) return std::malloc(bytes);
+  Pool* here = pool != nullptr ? pool : made_pool();
+  if (here == nullptr) return std::malloc(bytes);
+  List& list = here->lists[wanted];
+  if (list.first == nullptr) {
+    ++list.wanted;
+    return std::malloc(bytes);
+  }
+  --list.count;
   here->bytes -= bytes_of(wanted);
-  return block;
+  return std::exchange(list.first, list.first->next);
 }
 
 void pool_free(void* block) {
   if (block == nullptr) return;
-  const std::size_t kept = class_of_block(malloc_usable_size(block));
+  const std::size_t size = class_of_block(malloc_usable_size(block));
   Pool* here = pool;
-  if (here == nullptr && kept < kClasses) here = made_pool();
   // Class 0 fits nothing that is asked for; another allocator than glibc's may have such blocks.
-  if (here == nullptr || kept == 0 || kept >= kClasses ||
-      here->bytes + bytes_of(kept) > kKeptBytesMax) {
+  if (here == nullptr || size == 0 || size >= kClasses ||
+      here->lists[size].count >= here->lists[size].wanted ||
+      here->bytes + bytes_of(size) > kKeptBytesMax) {
     std::free(block);
     return;
   }
-  here->first[kept] = new (block) Kept{here->first[kept]};
-  here->bytes += bytes_of(kept);
+  List& list = here->lists[size];
+  list.first = new (block) Kept{list.first};
+  ++list.count;
+  here->bytes += bytes_of(size);
 }
 
 void* pool_realloc(void* block, std::size_t bytes) {

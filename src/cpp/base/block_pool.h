@@ -6,6 +6,9 @@
 // most went the slow road both ways: a transfer of libcurl takes some forty blocks, and that was 12
 // % of a call's CPU. Here a thread keeps what was given back, by size, and gives it out again.
 //
+// A thread keeps as many blocks of a size as it had to fetch: one that only gives back what another
+// takes keeps none, and they go where they came from.
+//
 // Model. Every block is one of std::malloc with nothing written in front of it: a block may be
 // freed by free(), and one of malloc() may be given back here. So whoever else uses the same
 // libcurl in the process need not know. What a kept block held is not cleared; pool_calloc clears.

@@ -106,20 +106,42 @@ TEST_F(BlockPoolTest, KeepsNoMoreThanItsBoundAndFreesItWithTheThread) {
 // AddressSanitizer's blocks have just the size that was asked for.
 TEST_F(BlockPoolTest, KeepsNoBlockThatNothingFitsInto) {
   in_a_thread([] {
+    void* other = pool_malloc(16);  // this thread wants one of the size
     void* block = std::malloc(16);
     const bool small = malloc_usable_size(block) < 24;
     pool_free(block);
     EXPECT_EQ(pool_kept_bytes() == 0, small);
+    pool_free(other);
   });
 }
 
 TEST_F(BlockPoolTest, TakesBlocksOfAnotherThread) {
   in_a_thread([] {
+    void* other = pool_malloc(kWhole);  // this thread wants one of the size
     void* block = nullptr;
     std::thread([&] { block = pool_malloc(kWhole); }).join();
     pool_free(block);
     ASSERT_EQ(pool_malloc(kWhole), block);
     pool_free(block);
+    pool_free(other);
+  });
+}
+
+TEST_F(BlockPoolTest, KeepsAsManyAsItHadToFetch) {
+  in_a_thread([] {
+    std::vector<void*> blocks(10);
+    std::thread([&] {
+      for (void*& block : blocks) block = pool_malloc(kWhole);
+    }).join();
+    pool_free(blocks[0]);
+    EXPECT_EQ(pool_kept_bytes(), 0u);  // it takes none
+    void* one = pool_malloc(kWhole);
+    void* two = pool_malloc(kWhole);
+    for (std::size_t i = 1; i < blocks.size(); ++i) pool_free(blocks[i]);
+    EXPECT_EQ(pool_kept_bytes(), 2 * kWhole);
+    pool_free(one);
+    pool_free(two);
+    EXPECT_EQ(pool_kept_bytes(), 2 * kWhole);
   });
 }
 
