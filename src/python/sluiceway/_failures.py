@@ -35,6 +35,29 @@ def unwritable(error: Exception, provider: str, model: str) -> InvalidRequest:
     return kind(f"the request cannot be written as JSON: {reason}", provider=provider, model=model)
 
 
+class Writing:
+    """`with Writing("openai", "gpt-4.1"):` a body that is no JSON raises InvalidRequest.
+
+    What every plain call takes spells it out instead: this costs 0.4 us.
+    """
+
+    __slots__ = ("_model", "_provider")
+
+    def __init__(self, provider: str, model: str) -> None:
+        self._provider = provider
+        self._model = model
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        own = isinstance(error, SluicewayError)
+        if not own and isinstance(error, ValueError | TypeError | OverflowError):
+            raise unwritable(error, self._provider, self._model) from None
+
+
 def unbounded(what: str, provider: str, model: str) -> UnboundedOperation:
     """The exception for a call without a true ceiling."""
     return UnboundedOperation(

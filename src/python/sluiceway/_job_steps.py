@@ -22,7 +22,7 @@ from collections.abc import Generator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sluiceway._failures import error_of, unbounded, unwritable
+from sluiceway._failures import Writing, error_of, unbounded
 from sluiceway._frames import current_frame
 from sluiceway._raw_steps import Ask, join_url, raw_steps
 from sluiceway._steps import price
@@ -175,7 +175,7 @@ def _submit(
 ) -> _core.Call:
     frame = current_frame(hub)
     options = {name: value for name, value in plan.submit.items() if name != "cache_ttl_s"}
-    try:
+    with Writing(target.provider.id, target.facts.model):
         return hub.engine.submit(
             _route(hub, plan, target, wire),
             body,
@@ -184,10 +184,6 @@ def _submit(
             cap_nanousd=ceiling,
             **options,
         )
-    except SluicewayError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise unwritable(error, target.provider.id, target.facts.model) from None
 
 
 def row_of(hub: Hub, job_id: str) -> Row:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sluiceway import _core
-from sluiceway._failures import unwritable
+from sluiceway._failures import Writing, unwritable
 from sluiceway._frames import current_frame
 from sluiceway._hops import chat_steps, failed
 from sluiceway._steps import (
@@ -111,10 +111,8 @@ def _checked(hub: Hub, plan: Plan, target: Target, prompt: Prompt) -> Encoded:
     """The request with its body as JSON text."""
     encoded = target.encode(target.facts, prompt, plan.body, False)
     checked(target, encoded, plan, hub)
-    try:
+    with Writing(target.provider.id, target.facts.model):
         body = _core.json_bytes(encoded.body)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise unwritable(error, target.provider.id, target.facts.model) from None
     # A cache's key is made of the values, not of their text.
     if "cache_ttl_s" in plan.submit:
         return encoded

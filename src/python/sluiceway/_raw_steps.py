@@ -21,13 +21,12 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sluiceway import _core
-from sluiceway._failures import error_of, unwritable
+from sluiceway._failures import Writing, error_of
 from sluiceway._frames import current_frame
 from sluiceway.config import nearest
 from sluiceway.errors import (
     InvalidRequest,
     InvalidType,
-    SluicewayError,
     UnboundedOperation,
     UnknownModel,
 )
@@ -109,18 +108,15 @@ def submit_raw(hub: Hub, plan: Plan, ask: Ask) -> tuple[_core.Call, str]:
         typed = upload is None and not own_type  # the route's "application/json" holds
         route = _route(hub, plan, provider, ask, model, typed)
         frame = current_frame(hub)
-        call = hub.engine.submit(
-            route,
-            body,
-            scopes=frame.scopes,
-            on_exceed=frame.wait,
-            cap_nanousd=plan.max_cost_nanousd or 0,
-            **submit,
-        )
-    except SluicewayError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise unwritable(error, ask.provider, model) from None
+        with Writing(ask.provider, model):
+            call = hub.engine.submit(
+                route,
+                body,
+                scopes=frame.scopes,
+                on_exceed=frame.wait,
+                cap_nanousd=plan.max_cost_nanousd or 0,
+                **submit,
+            )
     finally:
         if upload is not None:
             upload.close()

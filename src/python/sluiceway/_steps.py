@@ -13,7 +13,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sluiceway import _core
-from sluiceway._failures import dollars, unbounded, unwritable
+from sluiceway._failures import Writing, dollars, unbounded, unwritable
 from sluiceway._frames import current_frame
 from sluiceway.errors import (
     InvalidRequest,
@@ -208,7 +208,7 @@ def price(
 
     The prices of every hour until the call's deadline count, or of the next `within_s` seconds.
     """
-    try:
+    with Writing(target.provider.id, target.facts.model):
         quote: dict[str, Any] = hub.engine.quote(
             target.route_for(encoded.service_tier, hub.engine),
             encoded.body,
@@ -220,10 +220,6 @@ def price(
             **guesses,
         )
         return quote
-    except SluicewayError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise unwritable(error, target.provider.id, target.facts.model) from None
 
 
 def counted(plan: Plan, target: Target, encoded: Encoded) -> dict[str, int]:
@@ -248,7 +244,7 @@ def submit(
     body, maximum, allowance, buckets, tier, _ = encoded
     route = target.route if not tier and target.route else target.route_for(tier, hub.engine)
     frame = hub.frame.get() or hub.root or current_frame(hub)
-    try:
+    with Writing(target.provider.id, target.facts.model):
         call: _core.Call = hub.engine.submit(
             route,
             body,
@@ -263,7 +259,3 @@ def submit(
             **options,
         )
         return call
-    except SluicewayError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise unwritable(error, target.provider.id, target.facts.model) from None

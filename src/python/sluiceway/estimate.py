@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluiceway import _core
 from sluiceway._estimate_media import MediaEstimator, quote_rows, sheet_of, utf8_bytes
-from sluiceway._failures import unbounded, unwritable
+from sluiceway._failures import Writing, unbounded
 from sluiceway._steps import price
 from sluiceway.errors import InvalidRequest, InvalidType
 from sluiceway.money import usd_of
@@ -200,10 +200,8 @@ _TEXT_BUCKETS = ("input", "cache_read", "cache_write_5m", "output", "reasoning")
 
 
 def _bytes_of(target: Target, encoded: Encoded) -> int:
-    try:
+    with Writing(target.provider.id, target.facts.model):
         return len(_core.json_bytes(encoded.body))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise unwritable(error, target.provider.id, target.facts.model) from None
 
 
 def _expected_prompt(target: Target, encoded: Encoded) -> tuple[int, str]:
