@@ -18,11 +18,10 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 #include "http/fake_transport.h"
+#include "support/units.h"
 
 namespace sluiceway::engine {
 
-constexpr std::int64_t kMs = kNsPerMs;
-constexpr std::int64_t kSecond = 1'000'000'000;
 // 2026-11-22T00:00:00Z.
 constexpr std::int64_t kWall = 1'795'305'600 * kSecond;
 

@@ -1,15 +1,12 @@
-// What the tests of limits/ share: units of time, and a source of randomness that is none.
+// What the tests of limits/ share: a source of randomness that is none.
 #pragma once
 
 #include <cstdint>
 
-#include "base/clock.h"
 #include "base/random.h"
+#include "support/units.h"
 
 namespace sluiceway::limits {
-
-inline constexpr std::int64_t kSecond = kNsPerSecond;
-inline constexpr std::int64_t kMs = kNsPerMs;
 
 // Draws a fixed value: 0 makes every jitter its minimum, all ones its maximum.
 class FixedRandom final : public Random {

@@ -7,12 +7,12 @@
 #include <string_view>
 
 #include "parse/json_fields.h"
+#include "support/units.h"
 #include "support/vectors.h"
 
 namespace sluiceway::parse {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kRfcExample = 784'111'777 * kSecond;  // Sun, 06 Nov 1994 08:49:37 GMT
 constexpr std::int64_t k2026 = 1'767'225'600 * kSecond;      // 2026-01-01T00:00:00Z
 

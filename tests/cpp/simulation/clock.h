@@ -10,11 +10,10 @@
 #include <cstdint>
 
 #include "base/clock.h"
+#include "support/units.h"
 
 namespace sluiceway::simulation {
 
-constexpr std::int64_t kSecond = kNsPerSecond;
-constexpr std::int64_t kMs = kNsPerMs;
 constexpr std::int64_t kDay = 86'400 * kSecond;
 // 2026-11-22T00:00:00Z.
 constexpr std::int64_t kWallStart = 1'795'305'600 * kSecond;

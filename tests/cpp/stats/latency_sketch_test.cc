@@ -1,5 +1,6 @@
 // The sketch against exact quantiles of the same values.
 #include "stats/latency_sketch.h"
+#include "support/units.h"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +13,6 @@
 
 namespace sluiceway::stats {
 namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
 
 // Within 1 %, and one nanosecond for the rounding to integers.
 void expect_near(std::int64_t measured, std::int64_t exact) {

@@ -17,10 +17,10 @@
 
 #include "base/clock.h"
 #include "store/ledger.h"
+#include "support/units.h"
 
 namespace sluiceway::store {
 
-constexpr std::int64_t kSecond = kNsPerSecond;
 // 2026-11-22T06:00:00Z: 20,779 days of 86,400 s after 1970-01-01, and six hours.
 constexpr std::int64_t kSunday = (20'779LL * 86'400 + 6 * 3'600) * kSecond;
 
