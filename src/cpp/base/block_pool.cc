@@ -73,8 +73,11 @@ void* pool_malloc(std::size_t bytes) {
   if (here == nullptr) return std::malloc(bytes);
   List& list = here->lists[wanted];
   if (list.first == nullptr) {
-    ++list.wanted;
-    return std::malloc(bytes);
+    void* block = std::malloc(bytes);
+    // Where it will be kept: another allocator than glibc's rounds otherwise.
+    const std::size_t size = block == nullptr ? 0 : class_of_block(malloc_usable_size(block));
+    if (size < kClasses) ++here->lists[size].wanted;
+    return block;
   }
   --list.count;
   here->bytes -= bytes_of(wanted);

@@ -4,14 +4,12 @@
 // Model. The engine pushes finished calls into a LoopPort's queue and rings its eventfd only when
 // the queue was empty. The loop's reader callback empties the bell first, then the queue, and
 // resumes each waiting task directly, inside the task's own context, instead of through call_soon;
-// whatever those tasks submit meanwhile rings the engine once, at the end (Cork). An awaitable is
-// iterator and future in one object: it speaks the protocol that asyncio's and uvloop's tasks
-// expect of a future (_asyncio_future_blocking, add_done_callback, get_loop, result, cancel).
+// whatever those tasks submit meanwhile rings the engine once, at the end (Cork). What the tasks
+// wait on is in awaitable.h.
 //
 // Bounds: at most kBatchMax tasks are resumed in one callback, then the bell is rung again, so that
 // other callbacks of the loop run. Threads: push and flush on the engine thread; everything else on
-// the loop's, with the GIL. Source: CPython's Modules/_asynciomodule.c
-// (task_step_handle_result_impl, task_wakeup), read for 3.11 to 3.14.
+// the loop's, with the GIL.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -24,6 +22,7 @@
 namespace sluiceway::bindings {
 
 namespace py = pybind11;
+class LoopPort;
 
 // What an awaitable waits for, and what it gives.
 struct Awaited {
@@ -37,6 +36,8 @@ void init_asyncio_port(py::module_& module);
 // An object whose __await__ completes when the call is done (value: `value`), or, for deltas, when
 // there is one (value: make_deltas()).
 py::object make_awaitable(Awaited awaited, py::object value);
+// The port of the loop that runs on this thread, made on first use. Null: RuntimeError is set.
+std::shared_ptr<LoopPort> running_port();
 // Raises ForkedError for a call of this process's parent: its locks may be held for ever.
 void check_not_inherited(const Awaited& awaited);
 // In a fork's child: inherited ports are forgotten and their descriptors closed.

@@ -28,7 +28,7 @@ LoopPort::LoopPort()
 LoopPort::~LoopPort() {
   close_fd();
   // The last owner may be the engine thread, which has no GIL: then nobody can be waiting (the
-  // loop's handle releases its waiters first, in release_waiters of asyncio_port.cc).
+  // loop's handle releases its waiters first, in release_waiters of awaitable.cc).
 }
 
 PyObject* LoopPort::new_loop_reference() const {

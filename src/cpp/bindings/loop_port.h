@@ -54,7 +54,7 @@ class LoopPort final : public engine::Port,
   PyObject* new_loop_reference() const;
 
   // Who waits for which call: strong references, with the GIL, on the loop's thread. The first of
-  // them; it knows the others (asyncio_port.cc).
+  // them; it knows the others (awaitable.cc).
   absl::flat_hash_map<const engine::Call*, PyObject*> waiting;
 
  private:

@@ -111,7 +111,7 @@ void Engine::uncork() {
 bool Engine::visit() {
   if (!visits_ || stopping_.load()) return false;
   std::unique_lock<std::mutex> turn(turn_mutex_, std::try_to_lock);
-  if (!turn.owns_lock()) return false;
+  if (!turn.owns_lock() || stopping_.load()) return false;
   {
     const std::lock_guard<std::mutex> lock(inbox_mutex_);
     if (inbox_.size() + verdicts_.size() > kVisitMax) return false;
@@ -252,7 +252,8 @@ bool Engine::deputize(const std::shared_ptr<Deputy>& deputy) {
   if (now != nullptr) return now == deputy.get();
   if (!visits_ || stopping_.load() || transport_->fd() < 0) return false;
   const std::unique_lock<std::mutex> turn(turn_mutex_, std::try_to_lock);
-  if (!turn.owns_lock() || deputy_ || dispatcher_->reads_files()) return false;
+  if (!turn.owns_lock() || stopping_.load()) return false;
+  if (deputy_ || dispatcher_->reads_files()) return false;
   deputy_ = deputy;
   deputy_shown_.store(deputy.get(), std::memory_order_relaxed);
   wake_if_asleep();  // it stands back when it comes
@@ -336,6 +337,10 @@ void Engine::close(std::int64_t timeout_ns) {
   } else if (dispatcher_) {
     std::unique_lock<std::mutex> turn(turn_mutex_);
     end_calls(turn);
+  }
+  if (dispatcher_) {  // now, not with the last result that somebody keeps
+    const std::lock_guard<std::mutex> turn(turn_mutex_);
+    transport_->close();
   }
   if (ledger_) {
     ledger_->flush(timeout_ns).IgnoreError();

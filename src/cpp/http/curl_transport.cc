@@ -38,7 +38,9 @@ bool CurlTransport::open() {
   return true;
 }
 
-CurlTransport::~CurlTransport() {
+CurlTransport::~CurlTransport() { close(); }
+
+void CurlTransport::close() {
   for (auto& transfer : running_) {
     transfer->detach();
     curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
@@ -46,9 +48,9 @@ CurlTransport::~CurlTransport() {
   running_.clear();
   for (auto& [key, origin] : origins_) origin->idle.clear();
   for (auto& shard : shards_) {
-    if (shard != nullptr) curl_multi_cleanup(shard->multi);
+    if (shard != nullptr) curl_multi_cleanup(std::exchange(shard->multi, nullptr));
   }
-  if (share_ != nullptr) curl_share_cleanup(share_);
+  if (share_ != nullptr) curl_share_cleanup(std::exchange(share_, nullptr));
 }
 
 // --- the caller's side

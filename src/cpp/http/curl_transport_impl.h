@@ -54,6 +54,7 @@ class CurlTransport final : public Transport {
   bool visit(std::int64_t due_ns) override;
   int fd() const override { return poller_.fd(); }
   void wake() override { poller_.ring(); }
+  void close() override;
   void close_inherited() override;
   Sending sending(std::uint64_t id) const override;
   TransportStats stats() const override;

@@ -139,6 +139,9 @@ class Transport {
   virtual int fd() const { return -1; }
   // From any thread or signal handler.
   virtual void wake() = 0;
+  // Ends every transfer, telling nobody, and closes every connection. With the mutex of
+  // open_while_waiting(); afterwards only stats() and wake() may be called.
+  virtual void close() {}
   // In the child of a fork: closes what was inherited and frees nothing. Afterwards the object may
   // only be leaked; its destructor must not run.
   virtual void close_inherited() = 0;

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -128,3 +130,29 @@ def test_a_redirect_is_not_followed_and_costs_nothing(reach: MakeGateway) -> Non
             reach(server).chat(MODEL, "hello")
         assert (failed.value.outcome, failed.value.status_code) == ("refused", 307)
         assert server.requests == 1
+
+
+def test_a_closed_gateway_has_no_connections_though_its_results_are_kept(
+    reach_url: MakeGateway,
+) -> None:
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.settimeout(20)
+                seen.append(client.recv(65_536))
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                seen.append(client.recv(65_536))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        gw = reach_url(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        kept = gw.raw.get("openai", "/x", free=True)
+        assert gw.stats()["connections_open"] == 1
+        gw.close()
+        thread.join(20)
+    assert seen[0].startswith(b"GET /x ")
+    assert seen[1] == b""  # the end of the connection
+    assert kept.json() == {}

@@ -4,14 +4,20 @@ tests/cpp/engine/silence_test.cc."""
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 
 from sluiceway import Gateway, TimedOutInDoubt
+from sluiceway.simulator.tls import Authority
 from tests.python.http.conftest import MakeGateway
 from tests.python.http.file_server import FileServer, Resource
 
@@ -20,6 +26,44 @@ from tests.python.http.file_server import FileServer, Resource
 def server() -> Iterator[FileServer]:
     with FileServer() as running:
         yield running
+
+
+class NarrowWindow:
+    """One HTTP/2 connection that reads all that comes, and grants no more than the first window."""
+
+    FIRST_WINDOW_BYTES = 65_535  # RFC 9113, 6.9.2
+
+    def __init__(self, folder: Path) -> None:
+        authority = Authority(folder)
+        self.ca_file = str(authority.ca_file)
+        self.taken_bytes = 0
+        self._context = authority.server()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> NarrowWindow:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._listener.close()
+        self._thread.join(20)
+
+    def _serve(self) -> None:
+        accepted, _ = self._listener.accept()
+        with self._context.wrap_socket(accepted, server_side=True) as client:
+            speaks = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+            speaks.initiate_connection()
+            client.sendall(speaks.data_to_send())
+            try:
+                while got := client.recv(65_536):
+                    for event in speaks.receive_data(got):
+                        if isinstance(event, h2.events.DataReceived):
+                            self.taken_bytes += len(event.data or b"")
+                    client.sendall(speaks.data_to_send())
+            except (ssl.SSLError, OSError):
+                pass  # the client has left
 
 
 @pytest.fixture
@@ -44,6 +88,19 @@ def test_nothing_taken(reach_url: MakeGateway, server: FileServer, big: Path) ->
     while gw.stats()["transfers_in_flight"]:
         assert time.monotonic() < deadline_s
         time.sleep(0.002)
+
+
+def test_no_window_over_http_2(reach_url: MakeGateway, tmp_path: Path, big: Path) -> None:
+    """The socket takes all, and the stream nothing more."""
+    with NarrowWindow(tmp_path) as server:
+        gw = reach_url(server.url, ca_file=server.ca_file, http_version="2")
+        begun_s = time.monotonic()
+        with pytest.raises(TimedOutInDoubt, match="write_timeout_s") as failed:
+            gw.raw.post("openai", "/x", content=big, max_cost_usd="0.10", write_timeout_s=0.3)
+        assert 0.3 <= time.monotonic() - begun_s < 5
+        gw.close()
+    assert server.taken_bytes == NarrowWindow.FIRST_WINDOW_BYTES
+    assert str(failed.value.held) == "0.100000000"
 
 
 def test_an_answer_that_is_late_is_not_its_business(
