@@ -1,6 +1,4 @@
 // The Python half of the crossing to asyncio: see asyncio_port.h.
-#include <pybind11/stl.h>
-
 #include "bindings/asyncio_port.h"
 
 #include <memory>
