@@ -111,6 +111,11 @@ RULES: list[tuple[str, str, int]] = [
     (r"-> list:", "-> list[dict[str, typing.Any]]:", 3),
     (r"    def __repr__\(self\):\n.*?\"\"\"\n.*?\n *\"\"\"\n", "    text: str\n    kind: str\n", 1),
     (r"    def __str__\(self\):", "    def __str__(self) -> str:", 1),
+    (  # a slot of the type
+        r"    def __call__\(self, \*args, \*\*kwargs\):\n *\"\"\"\n.*?\n *\"\"\"\n",
+        "    def __call__(self) -> None: ...\n",
+        1,
+    ),
 ]
 
 
