@@ -53,15 +53,10 @@ void intern_names();
 // Puts a value into its place. TypeError for a name that is none.
 void place(Arguments& out, PyObject* name, PyObject* value);
 
-struct Terms {
-  bool stream = false, byte_stream = false;
+// What the arguments say for every call that is given them.
+struct Terms : engine::CallTerms {
   std::string_view tenant;  // lives as long as the arguments
   BoundArguments bound;
-  std::shared_ptr<const Usage> counted;
-  std::int64_t connect_timeout_ns = 0, read_timeout_ns = 0, write_timeout_ns = 0;
-  std::int64_t pool_timeout_ns = 0, cache_ttl_ns = 0;
-  int attempts = 0;
-  std::uint8_t priority = 1;
   Nanousd cap = -1;  // -1: the price's ceiling
 };
 Terms read_terms(const Arguments& given);

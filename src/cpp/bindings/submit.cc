@@ -120,21 +120,12 @@ struct Submission {
     request.route = host.route(route);
     engine = host.engine();
     now_ns = engine->clock().monotonic_ns();
-    request.stream = terms.stream;
-    request.byte_stream = terms.byte_stream;
+    static_cast<engine::CallTerms&>(request) = terms;
     request.tenant = terms.tenant;
     request.tenant_number = host.tenant_number(request.tenant);
     request.labels = host.labels(route, request.tenant);
     request.intent_id = request.call_id = engine->new_id();
-    request.counted = terms.counted;
     request.deadline_ns = saturating_add(now_ns, terms.bound.timeout_ns);
-    request.connect_timeout_ns = terms.connect_timeout_ns;
-    request.read_timeout_ns = terms.read_timeout_ns;
-    request.write_timeout_ns = terms.write_timeout_ns;
-    request.pool_timeout_ns = terms.pool_timeout_ns;
-    request.cache_ttl_ns = terms.cache_ttl_ns;
-    request.attempts = terms.attempts;
-    request.priority = terms.priority;
   }
 
   py::object call_of(std::shared_ptr<engine::Call> call) {

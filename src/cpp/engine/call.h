@@ -36,8 +36,23 @@ namespace sluiceway::engine {
 enum class OnExceed : std::uint8_t { kRefuse, kWait };
 enum class CacheWord : std::uint8_t { kOff, kMiss, kHit, kJoined };
 
-// What the caller asked for. Times in nanoseconds, durations unless the name says otherwise.
-struct CallRequest {
+// What many calls may share. Times in nanoseconds, here and below; durations unless the name says
+// otherwise.
+struct CallTerms {
+  std::shared_ptr<const Usage> counted;  // units that were counted before sending; null: none
+  std::int64_t connect_timeout_ns = 10'000'000'000;
+  std::int64_t read_timeout_ns = 0;   // the longest silence; 0: only the deadline
+  std::int64_t write_timeout_ns = 0;  // without a byte taken while sending; 0: the one above
+  std::int64_t pool_timeout_ns = 0;
+  std::int64_t cache_ttl_ns = 0;  // 0: not cached
+  int attempts = 0;               // 0: the route's
+  std::uint8_t priority = 1;
+  bool stream = false;
+  bool byte_stream = false;  // with `stream`: the body's bytes as they come, instead of deltas
+};
+
+// What the caller asked for.
+struct CallRequest : CallTerms {
   std::shared_ptr<const Route> route;
   Id intent_id, call_id;
   std::string body;
@@ -49,23 +64,13 @@ struct CallRequest {
   std::vector<std::shared_ptr<store::Scope>> scopes;
   std::string idempotency_key;
   Nanousd ceiling = 0;
-  std::string price_version;             // of the row that set the ceiling
-  std::shared_ptr<const Usage> counted;  // units that were counted before sending; null: none
+  std::string price_version;  // of the row that set the ceiling
   limits::Amounts amounts{};
   std::int64_t deadline_ns = 0;  // monotonic
-  std::int64_t connect_timeout_ns = 10'000'000'000;
-  std::int64_t read_timeout_ns = 0;   // the longest silence; 0: only the deadline
-  std::int64_t write_timeout_ns = 0;  // without a byte taken while sending; 0: the one above
-  std::int64_t pool_timeout_ns = 0;
-  std::int64_t cache_ttl_ns = 0;  // 0: not cached
   cache::CacheKey cache_key{};
-  int attempts = 0;  // 0: the route's
-  std::uint8_t priority = 1;
   OnExceed on_exceed = OnExceed::kRefuse;
   std::uint32_t waiting_scopes = ~0u;  // kWait: bit i: a refusal by scopes[i] waits
   std::uint32_t exact_scopes = 0;      // bit i: scopes[i] refuses by the ledger, not by a hint
-  bool stream = false;
-  bool byte_stream = false;  // with `stream`: the body's bytes as they come, instead of deltas
 };
 
 // How an answer begins, for those who read its bytes.
