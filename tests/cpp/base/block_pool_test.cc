@@ -94,8 +94,8 @@ TEST_F(BlockPoolTest, MixesWithTheCLibrary) {
 TEST_F(BlockPoolTest, KeepsNoMoreThanItsBoundAndFreesItWithTheThread) {
   in_a_thread([] {
     EXPECT_EQ(pool_kept_bytes(), 0u);
-    std::vector<void*> blocks;
-    for (int i = 0; i < 2'000; ++i) blocks.push_back(pool_malloc(kPooledBytesMax - 64));
+    std::vector<void*> blocks(2'000);
+    for (void*& block : blocks) block = pool_malloc(kPooledBytesMax - 64);
     for (void* block : blocks) pool_free(block);
     EXPECT_LE(pool_kept_bytes(), kKeptBytesMax);
     EXPECT_GT(pool_kept_bytes(), kKeptBytesMax - kPooledBytesMax);
