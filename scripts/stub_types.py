@@ -103,6 +103,12 @@ RULES: list[tuple[str, str, int]] = [
         "def __init__(self, **options: typing.Any) -> None",
         1,
     ),
+    (
+        r"within: collections\.abc\.Sequence\[str\] = \[\]\) -> tuple:",
+        "within: collections.abc.Sequence[str] = []) -> tuple[bool, int]:",
+        1,
+    ),
+    (r"allowance: Scope = None", "allowance: Scope | None = None", 1),
     (r"def core_versions\(\) -> dict:", "def core_versions() -> dict[str, str]:", 1),
     (r"sheet: dict,", "sheet: dict[str, typing.Any],", 1),
     (r"options: dict\)", "options: dict[str, typing.Any])", 1),

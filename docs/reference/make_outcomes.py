@@ -68,7 +68,10 @@ def _billed(*failures: str) -> str:
 def status_text(row: dict[str, Any]) -> str:
     """One line of the table of statuses."""
     low, high = row["low"], row["high"]
-    span = str(low) if low == high else f"other {'4xx, and 3xx' if low == 0 else '5xx'}"
+    if low == 0 or high == 999:
+        span = f"other {'4xx, and 3xx' if low == 0 else '5xx'}"
+    else:
+        span = ", ".join(str(status) for status in range(low, high + 1))
     body = " with the provider's own error body" if row["body"] == "own" else ""
     failure = row["failure"]
     outcome = _OUTCOMES[failure]["outcome"].replace("_", " ")

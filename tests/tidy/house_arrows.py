@@ -80,9 +80,9 @@ PYTHON_ROOM_OF_FILE: dict[str, str] = {
     **dict.fromkeys(("_booking", "_budget_report", "_frames", "_hops"), "gateway"),
     **dict.fromkeys(("_config_checks", "_money_verbs", "_terms", "_thresholds"), "gateway"),
     **dict.fromkeys(("_wallet_history", "wallet"), "gateway"),
-    **dict.fromkeys(("_delivery", "_many", "_raw", "_steps", "_stream"), "gateway"),
+    **dict.fromkeys(("_aio", "_delivery", "_many", "_raw", "_steps", "_stream"), "gateway"),
     **dict.fromkeys(("_raw_steps", "_raw_stream", "_upload"), "gateway"),
-    **dict.fromkeys(("_download", "_partial_file"), "gateway"),
+    **dict.fromkeys(("_download", "_partial_file", "_callables", "_told"), "gateway"),
     **dict.fromkeys(("_job_steps", "jobs", "_estimate_media", "tokenizers"), "gateway"),
 }
 # The Python rooms from left to right; a row's members are siblings and do not see each other.

@@ -1,6 +1,7 @@
 // The Python half of the crossing to asyncio: see asyncio_port.h.
 #include "bindings/asyncio_port.h"
 
+#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -23,6 +24,8 @@ constexpr std::size_t kBatchMax = 256;
 
 PyObject* ports_by_loop = nullptr;  // weakref.WeakKeyDictionary: loop -> weak _LoopPort
 PyObject* running_loop = nullptr;   // asyncio.events._get_running_loop
+PyObject* asyncios_own = nullptr;   // the globals of asyncio.base_events
+PyObject* method_name = nullptr;    // "run_until_complete"
 std::vector<std::weak_ptr<LoopPort>>& all_ports() {
   static auto* ports = new std::vector<std::weak_ptr<LoopPort>>;
   return *ports;
@@ -37,25 +40,73 @@ struct PortHandle {
   PortHandle& operator=(const PortHandle&) = delete;
 };
 
-// The port whose drain is running on this thread: what its tasks await next needs no look-up.
-thread_local std::shared_ptr<LoopPort>* draining = nullptr;
+// Whether the loop can be run again by one of its own tasks. asyncio's and uvloop's refuse that;
+// who allows it puts a run_until_complete of his own into the class.
+bool may_nest(const py::object& loop) {
+  if (!loop || asyncios_own == nullptr) return false;
+  auto* type = reinterpret_cast<PyObject*>(Py_TYPE(loop.ptr()));
+  const auto method = py::reinterpret_steal<py::object>(PyObject_GetAttr(type, method_name));
+  if (!method) PyErr_Clear();
+  return method && PyFunction_Check(method.ptr()) != 0 &&
+         PyFunction_GET_GLOBALS(method.ptr()) != asyncios_own;
+}
 
-bool drain(std::shared_ptr<LoopPort> port) {
+// A drain under way on this thread.
+struct Drain {
+  std::shared_ptr<LoopPort> port;
+  py::handle handle;  // the port's
+  std::vector<std::shared_ptr<engine::Call>> calls;
+  std::size_t done = 0;
+  const PyObject* context = nullptr;  // in which the task that was resumed last runs
+  bool nests = false;
+  Drain* outer = nullptr;
+
+  // Has the loop call the port again, also from inside of this drain. The reader it has cannot be
+  // called there: it has entered its context. So it gets another.
+  void let_nest() {
+    if (nests) return;
+    const auto loop = py::reinterpret_steal<py::object>(port->new_loop_reference());
+    if (!may_nest(loop)) return;
+    nests = true;
+    loop.attr("add_reader")(port->fd(), handle);
+    port->ring();
+  }
+  // Puts back what was not served. The one that is being served stays.
+  void put_back() {
+    if (done >= calls.size()) return;
+    const auto first = calls.begin() + static_cast<std::ptrdiff_t>(done);
+    std::vector<std::shared_ptr<engine::Call>> rest(std::make_move_iterator(first),
+                                                    std::make_move_iterator(calls.end()));
+    calls.resize(done);
+    port->put_back(std::move(rest), 0);
+  }
+};
+// The innermost. What its tasks await next needs no look-up.
+thread_local Drain* draining = nullptr;
+
+bool drain(const py::handle& handle, std::shared_ptr<LoopPort> port) {
   pause_for_fork();  // what is taken may be a turn of the engine
-  auto calls = port->take();
+  if (draining != nullptr) {
+    for (Drain* outer = draining; outer != nullptr; outer = outer->outer) outer->put_back();
+    engine::Cork::lift();
+  }
+  Drain self{std::move(port), handle};
+  self.calls = self.port->take();
+  if (!self.calls.empty()) self.let_nest();
   bool ok = true;
   {
     const engine::Cork cork;
-    auto* outer = std::exchange(draining, &port);
-    std::size_t done = 0;
-    for (; done < calls.size() && done < kBatchMax && ok; ++done) {
-      ok = serve(*port, *calls[done]);
+    self.outer = std::exchange(draining, &self);
+    while (self.done < self.calls.size() && self.done < kBatchMax && ok) {
+      const auto& call = *self.calls[self.done++];
+      ok = serve(*self.port, call, self.context);
     }
     pause_for_fork();  // the tasks ran Python code since, and the cork's end goes into the engine
-    draining = outer;
-    if (done < calls.size()) port->put_back(std::move(calls), done);
+    if (draining != &self) return ok;  // a task has forked, and this is the child
+    draining = self.outer;
+    self.put_back();
   }
-  port->offer_turns();
+  self.port->offer_turns();
   if (ok && after_drain) after_drain();
   return ok;
 }
@@ -85,7 +136,7 @@ std::shared_ptr<LoopPort> port_of(PyObject* loop) {
 
 PyObject* call_port(PyObject* self, PyObject*, PyObject*) {
   return guarded([&]() -> PyObject* {
-    if (!drain(held<PortHandle>(self).port)) return nullptr;
+    if (!drain(self, held<PortHandle>(self).port)) return nullptr;
     Py_RETURN_NONE;
   });
 }
@@ -117,12 +168,22 @@ void load_asyncio() {
   const py::module_ events = py::module_::import("asyncio.events");
   ports_by_loop = py::module_::import("weakref").attr("WeakKeyDictionary")().release().ptr();
   running_loop = py::object(events.attr("_get_running_loop")).release().ptr();
+  const py::module_ base = py::module_::import("asyncio.base_events");
+  asyncios_own = py::object(base.attr("__dict__")).release().ptr();
+  method_name = PyUnicode_InternFromString("run_until_complete");
 }
 
 }  // namespace
 
-std::shared_ptr<LoopPort> running_port() {
-  if (draining != nullptr) return *draining;
+std::shared_ptr<LoopPort> running_port(engine::Engine& engine) {
+  if (draining != nullptr) {
+    if (draining->context == PyThreadState_Get()->context) return draining->port;
+    // Not the task that was resumed: it runs another loop, or this one again, or (by an eager
+    // factory) the first step of another task.
+    draining->let_nest();
+    pause_for_fork();
+    engine.uncork();
+  }
   const auto loop = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(running_loop));
   if (!loop) return nullptr;
   if (!loop.is_none()) return port_of(loop.ptr());
@@ -131,8 +192,8 @@ std::shared_ptr<LoopPort> running_port() {
   return nullptr;
 }
 
-void check_not_inherited(const Awaited& awaited) {
-  if (!awaited.engine->forked() || awaited.call->done()) return;
+void check_not_inherited(const engine::Engine& engine, const engine::Call& call) {
+  if (!engine.forked() || call.done()) return;
   raise("ForkedError",
         "the call was made before this process was forked; it goes on in the parent");
 }
@@ -144,6 +205,7 @@ py::object make_awaitable(Awaited awaited, py::object value) {
 }
 
 void forget_ports_in_child() {
+  draining = nullptr;  // the forking thread's, which is the only one here
   forget_foreign_ports_in_child();
   for (const auto& weak : all_ports()) {
     if (const auto port = weak.lock()) port->abandon_in_child();

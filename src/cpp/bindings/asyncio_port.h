@@ -7,6 +7,11 @@
 // whatever those tasks submit meanwhile rings the engine once, at the end (Cork). What the tasks
 // wait on is in awaitable.h.
 //
+// A task may run a loop inside of its step: another one, or, where nest_asyncio has patched it
+// (notebooks, debuggers), the same one again. What the drain keeps back would wait until that loop
+// ends, so it is given up as soon as this is seen: by a drain inside of a drain, which the bell is
+// rung for where the loop is patched, or by an await of another task than the resumed one.
+//
 // Bounds: at most kBatchMax tasks are resumed in one callback, then the bell is rung again, so that
 // other callbacks of the loop run. Threads: push and flush on the engine thread; everything else on
 // the loop's, with the GIL.
@@ -36,10 +41,14 @@ void init_asyncio_port(py::module_& module);
 // An object whose __await__ completes when the call is done (value: `value`), or, for deltas, when
 // there is one (value: make_deltas()).
 py::object make_awaitable(Awaited awaited, py::object value);
-// The port of the loop that runs on this thread, made on first use. Null: RuntimeError is set.
-std::shared_ptr<LoopPort> running_port();
+// The port of the loop that runs on this thread, made on first use, for one who is about to wait
+// for something of `engine`. Null: RuntimeError is set.
+std::shared_ptr<LoopPort> running_port(engine::Engine& engine);
 // Raises ForkedError for a call of this process's parent: its locks may be held for ever.
-void check_not_inherited(const Awaited& awaited);
+void check_not_inherited(const engine::Engine& engine, const engine::Call& call);
+inline void check_not_inherited(const Awaited& awaited) {
+  check_not_inherited(*awaited.engine, *awaited.call);
+}
 // In a fork's child: inherited ports are forgotten and their descriptors closed.
 void forget_ports_in_child();
 // Called after a drain or a blocking wait, with the GIL: passes events on. Set by module.cc.

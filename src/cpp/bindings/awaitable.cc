@@ -66,7 +66,7 @@ void drop_task(Awaitable* self) {
 
 // Calls the task's wake-up inside the task's context. False: KeyboardInterrupt or SystemExit is
 // set.
-bool resume(Awaitable* self) {
+bool resume(Awaitable* self, const PyObject*& current) {
   PyObject* callback = std::exchange(self->callback, nullptr);
   PyObject* context = std::exchange(self->context, nullptr);
   if (callback == nullptr) {
@@ -76,6 +76,7 @@ bool resume(Awaitable* self) {
   const bool has_context = context != nullptr && context != Py_None;
   const bool entered = has_context && PyContext_Enter(context) == 0;
   if (has_context && !entered) PyErr_Clear();  // it is entered already: run inside it
+  current = PyThreadState_Get()->context;
   PyObject* result = or_sleep_for_ever(
       [&] { return PyObject_CallOneArg(callback, reinterpret_cast<PyObject*>(self)); });
   bool ok = true;
@@ -125,7 +126,7 @@ PyObject* next_step(Awaitable* self) {
   auto& call = *self->awaited.call;
   check_not_inherited(self->awaited);
   if (call.attach(nullptr, self->awaited.for_deltas)) return finish_wait(self);
-  const std::shared_ptr<LoopPort> port = running_port();
+  const std::shared_ptr<LoopPort> port = running_port(*self->awaited.engine);
   if (port == nullptr) return nullptr;
   port->know(self->awaited.engine);
   await_in(*port, self);
@@ -353,7 +354,7 @@ void release_waiters(LoopPort& port) {
   }
 }
 
-bool serve(LoopPort& port, const engine::Call& call) {
+bool serve(LoopPort& port, const engine::Call& call, const PyObject*& context) {
   const auto it = port.waiting.find(&call);
   if (it == port.waiting.end()) return true;
   const bool done = call.done();
@@ -378,7 +379,7 @@ bool serve(LoopPort& port, const engine::Call& call) {
   while (ready != nullptr) {
     Awaitable* self = ready;
     ready = std::exchange(self->next, nullptr);
-    ok = resume(self) && ok;
+    ok = resume(self, context) && ok;
     Py_DECREF(self);
   }
   return ok;

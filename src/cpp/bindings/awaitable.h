@@ -18,9 +18,9 @@ namespace sluiceway::bindings {
 void init_awaitable();
 // As make_awaitable(), for asyncio.
 py::object new_awaitable(Awaited awaited, py::object value);
-// Resumes who waited for this call and can take something now. False: KeyboardInterrupt or
-// SystemExit is set.
-bool serve(LoopPort& port, const engine::Call& call);
+// Resumes who waited for this call and can take something now; `context` becomes the one in which a
+// task runs, before it does. False: KeyboardInterrupt or SystemExit is set.
+bool serve(LoopPort& port, const engine::Call& call, const PyObject*& context);
 // Nobody can be resumed any more: the loop is gone or closed.
 void release_waiters(LoopPort& port);
 

@@ -37,7 +37,9 @@ void BlockedThread::push(std::shared_ptr<engine::Call>) {}
 
 void BlockedThread::flush() {
   const std::lock_guard<std::mutex> lock(baton->mutex);
-  if (state_.load(std::memory_order_relaxed) != kAsleep) return;
+  const std::uint32_t seen = state_.load(std::memory_order_relaxed);
+  if (seen == kLeft) state_.store(kToldLate, std::memory_order_relaxed);
+  if (seen != kAsleep) return;
   state_.store(kQueued, std::memory_order_relaxed);
   baton->queue.push_back(shared_from_this());
   if (!baton->held) baton->pass();
@@ -49,19 +51,26 @@ void BlockedThread::wake() {
           nullptr, 0);
 }
 
-bool BlockedThread::sleep(std::int64_t timeout_ns) {
+void BlockedThread::sleep(std::int64_t timeout_ns) {
   const timespec span{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   const std::uint32_t seen = state_.load(std::memory_order_acquire);
-  if (seen == kAwake) return true;
+  if (seen == kAwake) return;
   syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&state_), FUTEX_WAIT_PRIVATE, seen, &span,
           nullptr, 0);
-  return state_.load(std::memory_order_acquire) == kAwake;
 }
 
-void BlockedThread::leave() {
+bool BlockedThread::leave() {
   const std::lock_guard<std::mutex> lock(baton->mutex);
-  const bool had = state_.exchange(kLeft, std::memory_order_relaxed) == kAwake;
-  if (had) baton->pass();
+  const std::uint32_t seen = state_.exchange(kLeft, std::memory_order_relaxed);
+  if (seen == kAwake) baton->pass();
+  return seen != kAsleep;
+}
+
+bool BlockedThread::come_back() {
+  const std::lock_guard<std::mutex> lock(baton->mutex);
+  if (state_.load(std::memory_order_relaxed) != kLeft) return false;
+  state_.store(kAsleep, std::memory_order_relaxed);
+  return true;
 }
 
 void forget_blocked_threads() { baton = new Baton; }

@@ -6,12 +6,20 @@
 // and the next one arrives while it works. A thread whose call has ended is woken at once when
 // nobody holds the baton: nobody ever waits for a thread that is not on its way to the GIL.
 //
+// A thread that runs Python code, a signal's handler, is not on its way: the handler may wait for
+// any other thread, or make calls of its own. So a waiter leaves before it looks for signals. Where
+// its turn had not come it comes back afterwards; what is told to it meanwhile takes no baton.
+//
 // Threads: push() and flush() on the engine's thread, the rest in the waiting thread. A forked
 // child starts anew: no thread waits there.
 //
 //   auto waiter = std::make_shared<BlockedThread>();
-//   if (!call.attach(waiter, false)) while (!waiter->sleep(50'000'000)) { signals ... }
-//   waiter->leave();   // with the GIL
+//   if (call.attach(waiter, false)) return;
+//   do {
+//     waiter->sleep(50'000'000);            // without the GIL
+//     if (waiter->leave()) return;          // with it, from here on
+//     ... signals ...
+//   } while (waiter->come_back());
 #pragma once
 
 #include <atomic>
@@ -28,13 +36,16 @@ class BlockedThread final : public engine::Port,
   void push(std::shared_ptr<engine::Call> call) override;
   void flush() override;
 
-  // Sleeps until it is this thread's turn, at most `timeout_ns`. False: not yet.
-  bool sleep(std::int64_t timeout_ns);
-  // Ends the wait, whether its turn had come or not, and wakes the next thread if it had.
-  void leave();
+  // Sleeps until it is this thread's turn, at most `timeout_ns`.
+  void sleep(std::int64_t timeout_ns);
+  // Ends the wait and wakes the next thread, if it was this one's turn. False: nothing was told
+  // yet.
+  bool leave();
+  // Waits on, after leave() was false. False: something was told meanwhile.
+  bool come_back();
 
  private:
-  enum State : std::uint32_t { kAsleep, kQueued, kAwake, kLeft };
+  enum State : std::uint32_t { kAsleep, kQueued, kAwake, kLeft, kToldLate };
   void wake();  // with the baton's mutex held
   std::atomic<std::uint32_t> state_{kAsleep};
   friend struct Baton;

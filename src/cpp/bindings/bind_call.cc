@@ -3,6 +3,7 @@
 #include <optional>
 
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 #include <structmember.h>
 
 #include "bindings/asyncio_port.h"
@@ -12,11 +13,10 @@
 #include "bindings/gil.h"
 #include "bindings/held.h"
 #include "bindings/host.h"
+#include "bindings/texts.h"
 
 namespace sluiceway::bindings {
 namespace {
-
-using HeaderPairs = std::vector<std::pair<std::string, std::string>>;
 
 constexpr std::int64_t kSignalCheckNs = 100 * kNsPerMs;  // how soon Ctrl-C is seen
 
@@ -83,29 +83,25 @@ PyObject* make_bytes(const std::string& text) {
 
 // --- Waiting
 void sleep_until_woken(PyCall& self, BlockedThread& waiter) {
-  for (bool ready = false; !ready;) {
+  bool told = false;
+  do {
     {
       const ReleaseGil unlocked;
-      ready = waiter.sleep(kSignalCheckNs);
+      waiter.sleep(kSignalCheckNs);
     }
+    told = waiter.leave();  // no baton is held while a handler runs
     if (PyErr_CheckSignals() != 0) {
       const py::error_already_set interrupted;
-      waiter.leave();
       pause_for_fork();
       self.engine->cancel(*self.call);
       throw py::error_already_set(interrupted);
     }
-  }
-  waiter.leave();
+    check_not_inherited(*self.engine, *self.call);  // a handler may have forked
+  } while (!told && !self.engine->forked() && waiter.come_back());
 }
 
 void wait(PyCall& self, bool for_deltas) {
-  // A lock of the call may have been held by the parent's engine thread at the fork: do not touch
-  // it.
-  if (self.engine->forked() && !self.call->done()) {
-    raise("ForkedError",
-          "the call was made before this process was forked; it goes on in the parent");
-  }
+  check_not_inherited(*self.engine, *self.call);
   if (!self.call->attach(nullptr, for_deltas)) {
     pause_for_fork();
     self.engine->uncork();  // inside a drain the engine may not have heard of it yet
@@ -157,6 +153,15 @@ const engine::Answer& answer(const PyCall& self) {
 py::str text_of(const std::string& text) {
   return py::reinterpret_steal<py::str>(
       PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
+using HeaderList = py::typing::List<py::typing::Tuple<py::str, py::str>>;
+HeaderList header_list(const std::vector<std::pair<std::string, std::string>>& headers) {
+  py::list out;
+  for (const auto& [name, value] : headers) {
+    out.append(py::make_tuple(header_text(name), header_text(value)));
+  }
+  return out;
 }
 
 py::dict usage_of(const PyCall& self) {
@@ -212,7 +217,7 @@ py::list attempts_of(const PyCall& self) {
     item["outcome"] = std::string(outcome_name(last ? end.outcome : row.outcome));
     item["wait_ms"] = static_cast<double>(attempt.wait_ns) / 1e6;
     item["duration_ms"] = static_cast<double>(attempt.duration_ns) / 1e6;
-    item["provider_request_id"] = attempt.request_id;
+    item["provider_request_id"] = header_text(attempt.request_id);
     out.append(std::move(item));
   }
   return out;
@@ -298,14 +303,15 @@ void add_answer(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
       .def_property_readonly("served_model", [](const PyCall& s) { return answer(s).model; })
       .def_property_readonly("response_id", [](const PyCall& s) { return answer(s).response_id; })
       .def_property_readonly("body", [](const PyCall& s) { return py::bytes(answer(s).body); })
-      .def_property_readonly("headers", [](const PyCall& s) { return answer(s).headers; })
+      .def_property_readonly("headers",
+                             [](const PyCall& s) { return header_list(answer(s).headers); })
       .def_property_readonly("usage", &usage_of)
       .def_property_readonly(
           "head",
-          [](const PyCall& s) -> std::optional<std::pair<int, HeaderPairs>> {
+          [](const PyCall& s) -> std::optional<std::pair<int, HeaderList>> {
             const auto head = s.call->head();
             if (!head) return std::nullopt;
-            return std::pair(head->status, head->headers);
+            return std::pair(head->status, header_list(head->headers));
           },
           "Of a byte stream: (status, headers) once its first bytes are there.");
 }
@@ -323,7 +329,7 @@ void add_ending(py::class_<PyCall, std::unique_ptr<PyCall>>& call) {
                              [](const PyCall& s) { return s.call->request.intent_id.text(); })
       .def_property_readonly("status_code", [](const PyCall& s) { return ending(s).status; })
       .def_property_readonly("provider_request_id",
-                             [](const PyCall& s) { return ending(s).request_id; })
+                             [](const PyCall& s) { return header_text(ending(s).request_id); })
       .def_property_readonly("cost_nanousd", &cost_of)
       .def_property_readonly("cost_source",
                              [](const PyCall& s) { return source_name(ending(s).cost_source); })

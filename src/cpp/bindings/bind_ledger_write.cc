@@ -2,6 +2,7 @@
 // blocking, durable when they return.
 #include <optional>
 
+#include <absl/strings/numbers.h>
 #include <pybind11/stl.h>
 
 #include "bindings/errors.h"
@@ -50,11 +51,20 @@ std::int64_t grant(EngineHost& host, PyScope& scope, std::int64_t amount, std::s
   return take(std::move(limit));
 }
 
+// A list of (call id, amount).
+py::list parts_list(const std::vector<store::Booked::Part>& parts) {
+  py::list out;
+  for (const store::Booked::Part& part : parts) {
+    out.append(py::make_tuple(part.call_id.text(), part.amount));
+  }
+  return out;
+}
+
 py::dict book(EngineHost& host, const std::vector<PyScope*>& scopes, std::int64_t amount,
               std::string provider, std::string model, std::string operation, std::string tenant,
               std::string account, std::string tags,
               const std::map<std::string, std::int64_t>& usage, std::string evidence,
-              std::string idempotency_key, bool force) {
+              std::string idempotency_key, bool force, PyScope* allowance, bool any_scopes) {
   store::CallLabels labels{std::move(provider), std::move(model),   std::move(operation),
                            std::move(tenant),   std::move(account), std::move(tags)};
   store::Booking booking{.amount = amount, .usage = usage_of(usage)};
@@ -64,8 +74,11 @@ py::dict book(EngineHost& host, const std::vector<PyScope*>& scopes, std::int64_
   booking.evidence = std::move(evidence);
   booking.idempotency_key = std::move(idempotency_key);
   booking.force = force;
+  if (allowance != nullptr) booking.allowance = allowance->get();
+  booking.any_scopes = any_scopes;
   const auto engine = host.engine();
   booking.call_id = engine->new_id();
+  if (allowance != nullptr) booking.call_id.low &= ~std::uint64_t{1};  // room for a second part
   StatusOr<store::Booked> answer = store::Booked{};
   {
     const ReleaseGil unlocked;
@@ -74,6 +87,8 @@ py::dict book(EngineHost& host, const std::vector<PyScope*>& scopes, std::int64_
   const store::Booked booked = take(std::move(answer));
   py::dict out;
   out["call_id"] = booked.call_id.text();
+  out["parts"] = parts_list(booked.parts);
+  out["same"] = booked.same;
   out["admitted"] = booked.admitted;
   out["duplicate"] = booked.duplicate;
   out["overrun"] = booked.overrun;
@@ -82,16 +97,23 @@ py::dict book(EngineHost& host, const std::vector<PyScope*>& scopes, std::int64_
   return out;
 }
 
-std::int64_t refund(EngineHost& host, const std::string& call_id, std::int64_t amount,
-                    std::string evidence) {
-  const Id id = id_of(call_id);
+// (whether it was refunded, what the calls cost now)
+py::tuple refund(EngineHost& host, const std::vector<std::string>& call_ids, std::int64_t amount,
+                 std::string evidence, std::vector<std::string> within) {
+  store::Refund asked{.within = std::move(within), .amount = amount};
+  asked.evidence = std::move(evidence);
+  for (const std::string& call_id : call_ids) asked.calls.push_back(id_of(call_id));
   const auto engine = host.engine();
   StatusOr<Nanousd> cost = Nanousd{0};
   {
     const ReleaseGil unlocked;
-    cost = engine->ledger().refund(id, amount, std::move(evidence));
+    cost = engine->ledger().refund(asked);
   }
-  return take(std::move(cost));
+  Nanousd left = 0;
+  if (absl::IsOutOfRange(cost.status()) && absl::SimpleAtoi(cost.status().message(), &left)) {
+    return py::make_tuple(false, left);
+  }
+  return py::make_tuple(true, take(std::move(cost)));
 }
 
 // 202609 -> "2026-09".
@@ -205,9 +227,13 @@ void init_ledger_write(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engi
            py::arg("provider") = "local", py::arg("model") = "", py::arg("operation") = "",
            py::arg("tenant") = "default", py::arg("account") = "", py::arg("tags") = "",
            py::arg("usage") = no_usage, py::arg("evidence") = "", py::arg("idempotency_key") = "",
-           py::arg("force") = false, "Reserves and settles a cost of our own in one commit.")
-      .def("ledger_refund", &refund, py::arg("call_id"), py::arg("amount"), py::arg("evidence"),
-           "Lowers what an ended call cost; what it costs now.")
+           py::arg("force") = false, py::arg("allowance") = py::none(),
+           py::arg("any_scopes") = false,
+           "Reserves and settles a cost of our own in one commit; what the allowance has comes\n"
+           "from there.")
+      .def("ledger_refund", &refund, py::arg("call_ids"), py::arg("amount"), py::arg("evidence"),
+           py::arg("within") = std::vector<std::string>(),
+           "Lowers what ended calls cost: (whether they cost that much, what they cost now).")
       .def("ledger_archive", &archive, py::arg("before"), py::arg("path"),
            "Moves the entries of closed months into a file of their own.")
       .def("job_create", &create_job, py::arg("call_id"), py::kw_only(), py::arg("provider"),

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -179,11 +180,23 @@ void EngineHost::close(double timeout_s) {
     const ReleaseGil unlocked;
     engine->close(static_cast<std::int64_t>(timeout_s * 1e9));
   }
+  // A signal that came meanwhile: its handler is not to run in the callback, which it would end.
+  std::optional<py::error_already_set> interrupted;
+  if (PyErr_CheckSignals() != 0) interrupted.emplace();
   call_back(*engine);  // what the last moments brought
+  if (interrupted) throw py::error_already_set(*interrupted);
 }
 
 void EngineHost::close_all() {
-  for (EngineHost* host : std::vector<EngineHost*>(all())) host->close(0.2);
+  std::optional<py::error_already_set> interrupted;
+  for (EngineHost* host : std::vector<EngineHost*>(all())) {
+    try {
+      host->close(0.2);
+    } catch (py::error_already_set& error) {
+      interrupted.emplace(error);  // told when the others' books are written, too
+    }
+  }
+  if (interrupted) throw py::error_already_set(*interrupted);
 }
 
 py::list EngineHost::take_events() { return engine_ ? events_of(*engine_) : py::list(); }
@@ -214,6 +227,7 @@ void EngineHost::call_back(engine::Engine& engine) {
   try {
     or_sleep_for_ever([&] { event_callback_(events_of(engine)); });
   } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception)) throw;
     error.discard_as_unraisable("sluiceway event callback");
   }
 }
@@ -262,6 +276,7 @@ void EngineHost::after_fork_in_child() {
     host->groups_.clear();
     host->retry_budgets_.clear();
   }
+  engine::Cork::forget_in_child();
   forget_ports_in_child();
   forget_blocked_threads();
 }

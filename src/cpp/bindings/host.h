@@ -62,7 +62,8 @@ class EngineHost : public std::enable_shared_from_this<EngineHost> {
 
   void close(double timeout_s);
   void set_event_callback(py::object callback) { event_callback_ = std::move(callback); }
-  // Hands events to the callback, if there are any. Never throws: a callback's error is printed.
+  // Hands events to the callback, if there are any. A callback's error is printed; what is no
+  // Exception (Ctrl-C, sys.exit() in a signal's handler) is thrown.
   void pass_events();
   py::list take_events();
 

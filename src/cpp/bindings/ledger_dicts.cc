@@ -3,6 +3,8 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/texts.h"
+
 namespace sluiceway::bindings {
 
 py::dict labels_dict(const std::shared_ptr<const store::CallLabels>& labels) {
@@ -34,7 +36,7 @@ py::dict entry_dict(const store::Entry& entry) {
   out["latency_ms"] = static_cast<double>(entry.latency_ns) / 1e6;
   out["estimated"] = entry.estimated;
   out["overrun"] = entry.overrun;
-  out["provider_request_id"] = entry.provider_request_id;
+  out["provider_request_id"] = header_text(entry.provider_request_id);
   out["evidence"] = entry.evidence;
   py::dict usage;
   for (std::size_t i = 0; i < kBucketCount; ++i) {

@@ -10,11 +10,16 @@ namespace {
 
 // What a declared length is believed before its bytes have come.
 constexpr std::int64_t kReservedMax = 1 << 20;
+// How long a stream's body may stay open after its terminator.
+constexpr std::int64_t kBodyEndGraceNs = 200 * kNsPerMs;
 
 bool is_success(int status) { return status >= 200 && status < 300; }
 
 Failure unsent_failure(http::TransferError error) {
-  if (error == http::TransferError::kBodyChanged) return Failure::kBodyUnsent;
+  // The caller's mistake: no provider's failure, and no better the second time.
+  if (error == http::TransferError::kBodyChanged || error == http::TransferError::kInvalidRequest) {
+    return Failure::kBodyUnsent;
+  }
   return error == http::TransferError::kPoolTimeout ? Failure::kPoolTimeout : Failure::kUnreached;
 }
 
@@ -97,8 +102,11 @@ void Dispatcher::on_body(Job& job, std::string_view data) {
     job.body.append(data);
     return;
   }
+  const bool ended_before = job.stream->ended();
   const Status fed = job.stream->feed(data, job.deltas);
   if (!fed.ok()) return stop(job, Stop::kMalformed);
+  // All of it has come. The body's end is waited for, for the connection's sake, but not for long.
+  if (job.stream->ended() && !ended_before) schedule(job);
   if (job.deltas.empty()) return;
   parts_.counters->streamed_deltas.fetch_add(job.deltas.size(), std::memory_order_relaxed);
   bool over = false;
@@ -160,7 +168,10 @@ Failure Dispatcher::read_answer(Job& job, const http::TransferEnd& end, Answer& 
     return Failure::kBodyChanged;
   }
   if (end.response_started && !is_success(end.status)) {
-    const Failure failure = decoder_.classify(route.dialect.get(), end.status, job.body, error);
+    Failure failure = decoder_.classify(route.dialect.get(), end.status, job.body, error);
+    // What was only asked for is nowhere else executed: its redirect says where to look.
+    const bool only_asks = route.free || route.method == "GET" || route.method == "HEAD";
+    if ((end.status == 302 || end.status == 303) && only_asks) failure = Failure::kBadRequest;
     message = error.message.empty() ? "HTTP status " + std::to_string(end.status) : error.message;
     return failure;
   }
@@ -253,22 +264,32 @@ void Dispatcher::schedule(Job& job) {
 
 // When silence is to be looked at next, and ends the call if it has lasted: kNever without such a
 // time-out. While the request is being sent write_timeout_ns holds, else read_timeout_ns; that one
-// counts both directions, so that it never ends an upload that goes on.
+// counts both directions, so that it never ends an upload that goes on. Neither counts before the
+// first byte leaves: waiting for a place and connecting have time-outs of their own.
 std::int64_t Dispatcher::silence_due_ns(Job& job) {
   const std::int64_t read_ns = job.asked().read_timeout_ns;
   const std::int64_t write_ns = job.asked().write_timeout_ns;
-  if (job.paused || (read_ns <= 0 && write_ns <= 0)) return kNever;
-  if (!job.wire.watch_sending) return saturating_add(job.activity_ns, read_ns);
+  if (job.paused) return kNever;
+  if (job.stream && job.stream->ended()) return saturating_add(job.activity_ns, kBodyEndGraceNs);
+  if (read_ns <= 0 && write_ns <= 0) return kNever;
+  if (!job.wire.watch_sending) {
+    const std::int64_t due = saturating_add(job.activity_ns, read_ns);
+    if (due > now_ns_ || job.status != 0) return due;  // asked only when it matters
+  }
   const http::Sending sending = parts_.transport->sending(job.call->seq);
   job.activity_ns = std::max(job.activity_ns, sending.last_ns);
-  job.sending = sending.started && !sending.ended;
+  if (!sending.started) {  // it may start at any time
+    const std::int64_t shorter =
+        read_ns > 0 && write_ns > 0 ? std::min(read_ns, write_ns) : std::max(read_ns, write_ns);
+    return saturating_add(now_ns_, shorter);
+  }
+  job.sending = job.wire.watch_sending && !sending.ended;
   if (job.sending && write_ns > 0) {
     const std::int64_t due = saturating_add(job.activity_ns, write_ns);
     // The sending may end at any time, and then the other one holds.
     return read_ns > 0 ? std::min(due, saturating_add(now_ns_, read_ns)) : due;
   }
-  if (read_ns > 0) return saturating_add(job.activity_ns, read_ns);
-  return sending.ended ? kNever : saturating_add(now_ns_, write_ns);  // it may begin at any time
+  return read_ns > 0 ? saturating_add(job.activity_ns, read_ns) : kNever;
 }
 
 void Dispatcher::on_timer(Job& job) {

@@ -33,10 +33,20 @@ void block_signals() {
 
 }  // namespace
 
-Cork::Cork() { ++corks; }
+Cork::Cork() : outer_(corks++) {}
 Cork::~Cork() {
-  if (--corks > 0) return;
+  corks = outer_;  // whatever became of it meanwhile
+  if (corks == 0) lift();
+}
+
+void Cork::lift() {
+  corks = 0;
   for (Engine* engine : std::exchange(corked_engines, {})) engine->uncork();
+}
+
+void Cork::forget_in_child() {
+  corks = 0;
+  corked_engines.clear();
 }
 
 Engine::Engine(EngineOptions options)

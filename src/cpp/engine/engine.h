@@ -186,6 +186,15 @@ class Cork {
   ~Cork();
   Cork(const Cork&) = delete;
   Cork& operator=(const Cork&) = delete;
+
+  // Lifts all corks of this thread, for as long as they would have lived, and rings for what they
+  // kept back: another loop runs inside of the one that is corked.
+  static void lift();
+  // In a fork's child: what they kept back is the parent's.
+  static void forget_in_child();
+
+ private:
+  int outer_;
 };
 
 }  // namespace sluiceway::engine

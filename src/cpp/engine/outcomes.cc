@@ -73,8 +73,10 @@ constexpr bool in_order() {
   return true;
 }
 // RFC 9110, section 15; 529 is Anthropic's "overloaded". A 503 or 529 without the provider's own
-// body may come from a proxy behind which the request was executed.
+// body may come from a proxy behind which the request was executed. 303 points at the result of
+// what was executed, and so did 302 for long (15.4.3); 307 and 308 ask for the request again.
 constexpr std::array<StatusRow, kStatusRowCount> kStatuses = {{
+    {302, 303, ErrorBody::kAny, F::kInvalidResponse},
     {401, 401, ErrorBody::kAny, F::kAuthentication},
     {402, 402, ErrorBody::kAny, F::kNoMoney},
     {403, 403, ErrorBody::kAny, F::kPermission},

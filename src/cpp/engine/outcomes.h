@@ -73,7 +73,7 @@ struct StatusRow {
   ErrorBody body;
   Failure failure;
 };
-constexpr std::size_t kStatusRowCount = 10;
+constexpr std::size_t kStatusRowCount = 11;
 const std::array<StatusRow, kStatusRowCount>& status_table();
 // `status` is not 2xx; what fits no row is a bad request.
 Failure failure_of_status(int status, bool own_body);

@@ -91,7 +91,7 @@ void CurlTransport::run_waiting(Origin& origin) {
 
 void CurlTransport::launch(Origin& origin, const Waiting& order) {
   const int index = origin.pick_shard();
-  Shard* shard = shard_at(index);
+  Shard* shard = shard_at(origin.first_shard + index);
   std::unique_ptr<Transfer> transfer;
   if (!origin.idle.empty()) {
     transfer = std::move(origin.idle.back());
@@ -169,10 +169,21 @@ Origin* CurlTransport::origin_of(const Request& request) {
   auto protocol = Origin::Protocol::kUnknown;
   if (version == HttpVersion::kHttp1) protocol = Origin::Protocol::kHttp1;
   if (version == HttpVersion::kHttp2 && !tls) protocol = Origin::Protocol::kHttp2;
-  const int home = origins_made_++ % std::min(options_.shards_max, 4);
+  int first_shard = 0;
+  // libcurl tells HTTP proxies apart by host and port alone: a tunnel that one user was let through
+  // would carry another's calls. Each set of credentials has a pool of its own.
+  if (request.proxy.find('@') != std::string::npos) {
+    const auto next = static_cast<int>(shards_.size());
+    const auto [own, added] = proxy_shards_.try_emplace(request.proxy, next);
+    if (added) shards_.emplace_back();
+    first_shard = own->second;
+    limits.shards_max = 1;
+  }
+  const int home = first_shard > 0 ? 0 : origins_made_++ % std::min(options_.shards_max, 4);
   auto made = std::make_unique<Origin>(limits, protocol, protocol != Origin::Protocol::kUnknown,
                                        home, &freed_);
   made->over_tls = tls;
+  made->first_shard = first_shard;
   made->tls = request.tls;  // its address is in the key
   return origins_.emplace(key_, std::move(made)).first->second.get();
 }

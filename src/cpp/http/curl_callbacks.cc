@@ -126,7 +126,7 @@ int on_prerequest(void* user, char*, char*, int, int) {
     return CURL_PREREQFUNC_ABORT;
   }
   t.request_started = true;
-  if (t.request->watch_sending) t.taken_ns = clock_ns();
+  t.taken_ns = clock_ns();
   // The sockets that lost the race of addresses are closed by now.
   for (int i = 0; i < t.opened_count; ++i) {
     Poller::Entry* entry = t.poller.entry(t.opened_fds[i]);

@@ -73,7 +73,8 @@ void CurlTransport::watch(std::int64_t now) {
   watchdog_due_ns_ = now + kWatchdogNs;
   ++stats_.watchdog_runs;
   const std::uint64_t before = activity_;
-  for (const auto& shard : shards_) {
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard* const shard = shards_[i].get();
     if (shard != nullptr && shard->in_flight > 0) act(*shard, CURL_SOCKET_TIMEOUT, 0);
   }
   if (activity_ != before) ++stats_.watchdog_progress;
@@ -111,7 +112,7 @@ void CurlTransport::expire_pool_waits(std::int64_t now) {
 // shard that has been idle for longer than its connections may be is emptied as a whole.
 void CurlTransport::keep_house(std::int64_t now) {
   house_due_ns_ = now + kHousekeepingNs;
-  for (auto& shard : shards_) {
+  for (std::unique_ptr<Shard>& shard : shards_) {
     if (shard == nullptr || shard->in_flight > 0) continue;
     if (now - shard->idle_since_ns < shard->retire_ns) continue;
     curl_multi_cleanup(shard->multi);

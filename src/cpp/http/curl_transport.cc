@@ -47,7 +47,7 @@ void CurlTransport::close() {
   }
   running_.clear();
   for (auto& [key, origin] : origins_) origin->idle.clear();
-  for (auto& shard : shards_) {
+  for (std::unique_ptr<Shard>& shard : shards_) {
     if (shard != nullptr) curl_multi_cleanup(std::exchange(shard->multi, nullptr));
   }
   if (share_ != nullptr) curl_share_cleanup(std::exchange(share_, nullptr));
@@ -195,7 +195,8 @@ std::int64_t CurlTransport::wait_ns(std::int64_t timeout_ns, std::int64_t now) c
   const auto earlier = [&until](std::int64_t due) {
     if (until < 0 || due < until) until = due;
   };
-  for (const auto& shard : shards_) {
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard* const shard = shards_[i].get();
     if (shard != nullptr && shard->due_ns >= 0) earlier(shard->due_ns);
   }
   if (!pool_deadlines_.empty()) earlier(pool_deadlines_.begin()->first);
@@ -207,7 +208,8 @@ std::int64_t CurlTransport::wait_ns(std::int64_t timeout_ns, std::int64_t now) c
 
 bool CurlTransport::run_timers(std::int64_t now) {
   bool any = false;
-  for (const auto& shard : shards_) {
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard* const shard = shards_[i].get();
     if (shard == nullptr || shard->due_ns < 0 || shard->due_ns > now) continue;
     shard->due_ns = -1;
     any = true;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <list>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -92,7 +93,9 @@ class CurlTransport final : public Transport {
   CurlTransportOptions options_;
   Poller poller_;
   void* share_ = nullptr;
+  // May grow in a callback of one of them: gone through by number.
   std::vector<std::unique_ptr<Shard>> shards_;
+  std::map<std::string, int, std::less<>> proxy_shards_;  // by URL with credentials
   absl::flat_hash_map<std::string, std::unique_ptr<Origin>> origins_;
   std::string key_;  // the buffer in which an origin's key is made
   int origins_made_ = 0;

@@ -97,6 +97,7 @@ class Origin {
   };
   std::vector<Goaway> goaways;
   std::int64_t watch_until_ns = 0;  // a connection broke: look closely, see curl_watch.h
+  int first_shard = 0;              // of those it may use
   bool over_tls = false;
   bool listed = false;                   // in the transport's list of origins to look at
   std::shared_ptr<const TlsConfig> tls;  // kept, since its address is part of the key

@@ -15,6 +15,7 @@ using Ns = std::int64_t;
 using MaybeNs = std::optional<Ns>;
 
 constexpr Ns kNsMax = std::numeric_limits<Ns>::max();
+constexpr Ns kLongestRetryAfterNs = 3'650 * 86'400 * kNsPerSecond;  // ten years
 constexpr Ns kSecondsPerDay = 86'400;
 constexpr std::array<std::string_view, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 constexpr std::array<std::string_view, 7> kLongDays = {"Sunday",   "Monday", "Tuesday", "Wednesday",
@@ -302,6 +303,11 @@ MaybeNs retry_after_ns(std::string_view retry_after, std::string_view retry_afte
   const MaybeNs fine = parse_milliseconds_ns(retry_after_ms);
   if (fine && *fine > 0) return fine;
   if (const MaybeNs coarse = parse_seconds_ns(retry_after)) return coarse;
+  // More seconds than there are in the range is very long, not nothing.
+  const std::string_view digits = trim(retry_after);
+  if (!digits.empty() && digits.find_first_not_of("0123456789") == std::string_view::npos) {
+    return kLongestRetryAfterNs;
+  }
   if (const MaybeNs date = parse_http_date_ns(retry_after, wall_ns)) {
     return wait_until(*date, wall_ns);
   }

@@ -75,6 +75,7 @@ struct CallRow {
   bool voided = false;
   Nanousd cost = 0;  // settled or posted, and corrected; before refunds
   Nanousd refunded = 0;
+  Nanousd granted = 0;
   std::int32_t posts = 0;         // rows: posted and corrected
   std::int32_t last_attempt = 0;  // of all rows
   void add(EntryKind kind, std::int32_t attempt, Nanousd amount);

@@ -67,7 +67,7 @@ class BatchWriter {
   StatusOr<Booked> book(const Booking& booking);
   StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string_view evidence,
                           std::string_view idempotency_key);
-  StatusOr<Nanousd> refund(const Id& id, Nanousd amount, std::string_view evidence);
+  StatusOr<Nanousd> refund(const Refund& refund);
   Status create_job(JobRow row);
   Status update_job(const JobUpdate& update);
 
@@ -130,10 +130,17 @@ class BatchWriter {
   StatusOr<bool> write_entry(const EntryRow& row);
 
   Status replace_limit(const LimitRow& old, const ScopeConfig& config, const TimeZone& zone);
-  Status write_booking(const Booking& booking, Booked& out, EntryRow& row);
+  // What a booking's part counts in: batch_scopes_ from `first` up to `last`.
+  struct Counted {
+    std::size_t first = 0, last = 0;
+  };
+  Status write_part(const Booking& booking, const Booked::Part& part, Counted in, Booked& out,
+                    std::vector<EntryRow>& rows);
+  StatusOr<Booked> recall(const Booking& booking, const Id& earlier);
   void describe(std::size_t index, Booked& out);
+  StatusOr<bool> counts_in(const CallRow& call, std::span<const std::string> scopes);
   Status add_settled(const CallRow& call, Nanousd amount);
-  Status end_command(Status so_far, const EntryRow& row, std::int64_t scope_id = 0);
+  Status end_command(Status so_far, std::span<const EntryRow> rows, std::int64_t scope_id = 0);
   Status take_back(const Lost& lost);
   Status adopt_hold(const Id& id);
   Status end_job_hold(const JobUpdate& update);

@@ -29,6 +29,9 @@ void CallRow::add(EntryKind kind, std::int32_t attempt, Nanousd amount) {
     case EntryKind::kRefund:
       refunded += amount;
       return;
+    case EntryKind::kGrant:
+      granted += amount;
+      return;
     case EntryKind::kVoid:
       voided = true;
       return;
@@ -46,6 +49,7 @@ StatusOr<Booked> BatchWriter::book(const Booking& booking) {
   asked.scopes = booking.scopes;
   asked.labels = booking.labels;
   asked.idempotency_key = booking.idempotency_key;
+  if (booking.allowance != nullptr) asked.scopes.push_back(booking.allowance);  // read last
   start_batch();
   PendingReserve pending{.reservation = std::move(asked), .client = nullptr, .owner = 0};
   Verdict verdict;
@@ -55,23 +59,36 @@ StatusOr<Booked> BatchWriter::book(const Booking& booking) {
     return refuse(std::move(verdict.error));
   }
   if (status = add_scopes(pending.reservation); !status.ok()) return end(std::move(status), "", "");
+  if (verdict.kind == Verdict::kDuplicate) {
+    StatusOr<Booked> earlier = recall(booking, verdict.earlier_call);
+    if (!earlier.ok()) return end(earlier.status(), "", "");
+    describe(0, *earlier);
+    (void)refuse(absl::OkStatus());
+    return earlier;
+  }
+  const bool split = booking.allowance != nullptr;
+  const std::size_t named = batch_scopes_.size() - (split ? 1 : 0);
+  if (split && batch_scopes_.back() != booking.allowance.get()) {
+    return refuse(invalid_argument("the allowance is one of the booking's scopes"));
+  }
+  Nanousd allowed = 0;
+  if (split && !sums_.back().blocked) {
+    const ScopeBalance& sum = sums_.back();
+    allowed = std::clamp<Nanousd>(sum.limit - taken(sum), 0, booking.amount);
+  }
+  const Nanousd rest = booking.amount - allowed;
   Booked out;
   out.call_id = booking.call_id;
-  if (verdict.kind == Verdict::kDuplicate) {
-    out.call_id = verdict.earlier_call;
-    out.admitted = out.duplicate = true;
-    describe(0, out);
-    (void)refuse(absl::OkStatus());
-    return out;
-  }
   sums_before_ = sums_;
-  items_.push_back({.amount = booking.amount,
+  if (split) indices_.pop_back();
+  items_.push_back({.amount = rest,
                     .first_index = 0,
                     .index_count = static_cast<std::uint32_t>(indices_.size())});
   results_.assign(1, AdmissionResult{});
-  admit_(sums_, indices_, items_, results_);
+  if (rest > 0 || allowed == 0) admit_(sums_, indices_, items_, results_);
   sums_ = sums_before_;
-  const bool fits = results_[0].verdict == AdmissionVerdict::kAdmitted;
+  const bool fits =
+      (rest == 0 && allowed > 0) || results_[0].verdict == AdmissionVerdict::kAdmitted;
   if (!fits && !booking.force) {
     out.blocked = results_[0].verdict == AdmissionVerdict::kBlocked;
     describe(results_[0].scope, out);
@@ -79,40 +96,100 @@ StatusOr<Booked> BatchWriter::book(const Booking& booking) {
     return out;
   }
   out.admitted = true;
-  EntryRow row;
-  status = write_booking(booking, out, row);
+  std::vector<EntryRow> rows;
+  if (allowed > 0) {
+    out.parts.push_back({booking.call_id, allowed});
+    status = write_part(booking, out.parts.back(), {named, named + 1}, out, rows);
+  }
+  if (status.ok() && (rest > 0 || allowed == 0)) {
+    out.parts.push_back({allowed > 0 ? second_part(booking.call_id) : booking.call_id, rest});
+    status = write_part(booking, out.parts.back(), {0, named}, out, rows);
+  }
+  if (status.ok() && !booking.idempotency_key.empty()) {
+    status = backend_.insert_submission(
+        booking.labels == nullptr ? std::string_view{} : booking.labels->tenant,
+        booking.idempotency_key, {.intent_id = booking.call_id, .call_id = booking.call_id},
+        now_ns_);
+  }
   if (absl::IsFailedPrecondition(status)) return refuse(std::move(status));
-  if (status = end_command(std::move(status), row); !status.ok()) return status;
+  if (status = end_command(std::move(status), rows); !status.ok()) return status;
   ++stats_.admitted;
   publish_hints();
   describe(0, out);
   return out;
 }
 
+// What was booked under the key, and whether it is this booking. Of a month that was archived
+// nothing is known here.
+StatusOr<Booked> BatchWriter::recall(const Booking& booking, const Id& earlier) {
+  Booked out;
+  out.call_id = earlier;
+  out.admitted = out.duplicate = true;
+  StatusOr<std::int64_t> labels = labels_id(booking.labels);
+  if (!labels.ok()) return labels.status();
+  Nanousd amount = 0;
+  std::vector<std::int64_t> scopes;
+  for (const Id& id : {earlier, second_part(earlier)}) {
+    if (!out.parts.empty() && id == earlier) break;  // an id without a second part
+    StatusOr<std::optional<CallRow>> found = backend_.find_call(id);
+    if (!found.ok()) return found.status();
+    if (!found->has_value()) continue;
+    const CallRow& call = **found;
+    out.same = out.same && call.costs && call.labels == *labels;
+    out.parts.push_back({id, call.cost});
+    amount += call.cost;
+    std::vector<BalanceRef> refs;
+    if (!decode_balances(call.balances, refs)) {
+      return absl::DataLossError(to_absl("malformed balances in the call " + id.text()));
+    }
+    for (const BalanceRef& ref : refs) {
+      StatusOr<RowPtr> row = row_of(ref);
+      if (!row.ok()) return row.status();
+      scopes.push_back((*row)->scope_id);
+    }
+  }
+  if (out.parts.empty()) {
+    out.parts.push_back({earlier, booking.amount});
+    return out;
+  }
+  out.same = out.same && amount == booking.amount;
+  if (booking.any_scopes) return out;
+  std::vector<std::int64_t> asked;
+  for (const Scope* scope : batch_scopes_) asked.push_back(scope->id());
+  std::ranges::sort(scopes);
+  std::ranges::sort(asked);
+  out.same = out.same && scopes == asked;
+  return out;
+}
+
 // The two entries, and the balances. What a forced booking holds is what the tightest scope has
 // room for, so that the overrun explains exactly what is above a limit.
-Status BatchWriter::write_booking(const Booking& booking, Booked& out, EntryRow& row) {
-  Nanousd hold = booking.amount;
-  std::vector<RowPtr> rows;
+Status BatchWriter::write_part(const Booking& booking, const Booked::Part& part, Counted in,
+                               Booked& out, std::vector<EntryRow>& rows) {
+  Nanousd hold = part.amount;
+  std::vector<RowPtr> balances;
   refs_.clear();
-  for (std::size_t i = 0; i < batch_scopes_.size(); ++i) {
+  for (std::size_t i = in.first; i < in.last; ++i) {
     ScopeBalance& sum = sums_[i];
     if (sum.limit != kNanousdMax) {
       hold = std::min(hold, std::max<Nanousd>(sum.limit - taken(sum), 0));
     }
-    rows.push_back(batch_scopes_[i]->state().current);
-    const BalanceRow& counted = *rows.back();
+    balances.push_back(batch_scopes_[i]->state().current);
+    const BalanceRow& counted = *balances.back();
     refs_.push_back(counted.anchor == 0 ? BalanceRef{counted.id}
                                         : BalanceRef{counted.anchor, counted.slot});
   }
-  out.overrun = hold < booking.amount;
+  const bool overrun = hold < part.amount;
+  out.overrun = out.overrun || overrun;
   StatusOr<std::int64_t> labels = labels_id(booking.labels);
   if (!labels.ok()) return labels.status();
   blob_balances_.clear();
   encode_balances(refs_, blob_balances_);
   blob_usage_.clear();
   encode_usage(booking.usage, blob_usage_);
-  row.call_id = row.intent_id = booking.call_id;
+  EntryRow& row = rows.emplace_back();
+  row.call_id = part.call_id;
+  row.intent_id = booking.call_id;
   row.segment = segment_;
   row.time_ns = now_ns_;
   row.amount = hold;
@@ -122,12 +199,12 @@ Status BatchWriter::write_booking(const Booking& booking, Booked& out, EntryRow&
   if (!inserted.ok()) return inserted.status();
   if (!*inserted) {
     return absl::FailedPreconditionError(
-        to_absl("the id " + booking.call_id.text() + " has been used by another call"));
+        to_absl("the id " + part.call_id.text() + " has been used by another call"));
   }
   row.attempt = 1;
   row.kind = EntryKind::kSettle;
-  row.amount = booking.amount;
-  row.flags = out.overrun ? static_cast<std::uint32_t>(kOverrun) : 0u;
+  row.amount = part.amount;
+  row.flags = overrun ? static_cast<std::uint32_t>(kOverrun) : 0u;
   row.intent_id = Id{};
   row.balances = {};
   row.usage = blob_usage_;
@@ -135,19 +212,16 @@ Status BatchWriter::write_booking(const Booking& booking, Booked& out, EntryRow&
   inserted = write_entry(row);
   if (!inserted.ok()) return inserted.status();
   if (!*inserted) return absl::DataLossError("a booking has an end before its reservation");
-  if (out.overrun) ++counted_.overruns;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    ScopeBalance& value = rows[i]->value;
+  if (overrun) ++counted_.overruns;
+  for (std::size_t i = in.first; i < in.last; ++i) {
+    ScopeBalance& value = balances[i - in.first]->value;
     ScopeBalance& sum = sums_[i];
-    value.settled = saturating_add(value.settled, booking.amount);
-    sum.settled = saturating_add(sum.settled, booking.amount);
+    value.settled = saturating_add(value.settled, part.amount);
+    sum.settled = saturating_add(sum.settled, part.amount);
     if (sum.limit != kNanousdMax && taken(sum) > sum.limit) value.blocked = sum.blocked = true;
-    mark_dirty(rows[i]);
+    mark_dirty(balances[i - in.first]);
   }
-  if (booking.idempotency_key.empty()) return absl::OkStatus();
-  return backend_.insert_submission(
-      booking.labels == nullptr ? std::string_view{} : booking.labels->tenant,
-      booking.idempotency_key, {.intent_id = booking.call_id, .call_id = booking.call_id}, now_ns_);
+  return absl::OkStatus();
 }
 
 void BatchWriter::describe(std::size_t index, Booked& out) {
@@ -176,8 +250,15 @@ StatusOr<Nanousd> BatchWriter::grant(const Id& id, Scope& scope, Nanousd amount,
     StatusOr<std::optional<Submission>> earlier = backend_.find_submission("", idempotency_key);
     if (!earlier.ok()) return end(earlier.status(), "", "");
     if (earlier->has_value()) {  // it has happened already
-      (void)refuse(absl::OkStatus());
-      return sum->limit;
+      StatusOr<std::optional<CallRow>> entry = backend_.find_call((*earlier)->call_id);
+      if (!entry.ok()) return end(entry.status(), "", "");
+      const Nanousd then = entry->has_value() ? (*entry)->granted : amount;  // archived: not known
+      if (then == amount) {
+        (void)refuse(absl::OkStatus());
+        return sum->limit;
+      }
+      return refuse(absl::AlreadyExistsError(
+          absl::StrCat("the key ", to_absl(idempotency_key), " was used for another amount")));
     }
   }
   const Nanousd limit = saturating_add(sum->limit, amount);
@@ -218,55 +299,73 @@ StatusOr<Nanousd> BatchWriter::grant(const Id& id, Scope& scope, Nanousd amount,
   }
   const bool unblock = amount > 0 && taken(*sum) <= limit;
   if (status.ok()) status = backend_.add_granted(scope.id(), amount, unblock);
-  if (status = end_command(std::move(status), row, scope.id()); !status.ok()) return status;
+  if (status = end_command(std::move(status), {&row, 1}, scope.id()); !status.ok()) return status;
   ++epoch_;  // the cached rows carry the old limit
   scope.store_hint(limit, sum->settled, sum->held, sum->in_doubt, sum->blocked && !unblock, 0);
   return limit;
 }
 
-StatusOr<Nanousd> BatchWriter::refund(const Id& id, Nanousd amount, std::string_view evidence) {
-  if (amount <= 0) return invalid_argument("a refund is more than 0");
+StatusOr<Nanousd> BatchWriter::refund(const Refund& refund) {
+  if (refund.amount <= 0) return invalid_argument("a refund is more than 0");
   Status status = begin();
   if (!status.ok()) return end(std::move(status), "", "");
-  StatusOr<std::optional<CallRow>> found = backend_.find_call(id);
-  if (!found.ok()) return end(found.status(), "", "");
-  if (!found->has_value()) {
-    return refuse(absl::NotFoundError(to_absl("no call " + id.text() + " in this ledger")));
+  std::vector<CallRow> calls;
+  Nanousd left = 0;
+  for (const Id& id : refund.calls) {
+    StatusOr<std::optional<CallRow>> found = backend_.find_call(id);
+    if (!found.ok()) return end(found.status(), "", "");
+    if (!found->has_value()) {
+      return refuse(absl::NotFoundError(to_absl("no call " + id.text() + " in this ledger")));
+    }
+    CallRow& call = calls.emplace_back(**std::move(found));
+    if (!call.costs) {
+      return refuse(absl::FailedPreconditionError(
+          to_absl("the call " + id.text() + " has not cost anything; nothing can be refunded")));
+    }
+    StatusOr<bool> here = counts_in(call, refund.within);
+    if (!here.ok()) return end(here.status(), "", "");
+    if (!*here) {
+      return refuse(absl::NotFoundError(
+          to_absl("the call " + id.text() + " is not in " + refund.within.front())));
+    }
+    left += call.cost - call.refunded;
   }
-  const CallRow& call = **found;
-  if (!call.costs) {
-    return refuse(absl::FailedPreconditionError(
-        to_absl("the call " + id.text() + " has not cost anything; nothing can be refunded")));
+  if (refund.amount > left) return refuse(absl::OutOfRangeError(absl::StrCat(left)));
+  std::vector<EntryRow> rows;
+  Nanousd open = refund.amount;
+  for (const CallRow& call : calls) {
+    const Nanousd part = std::min(open, call.cost - call.refunded);
+    if (part <= 0) continue;
+    open -= part;
+    EntryRow& row = rows.emplace_back();
+    row.call_id = call.call_id;
+    row.attempt = call.last_attempt + 1;  // behind the call's other rows, in the order of refunds
+    row.kind = EntryKind::kRefund;
+    row.segment = call.segment;
+    row.time_ns = now_ns_;
+    row.amount = part;
+    row.labels = call.labels;
+    row.evidence = refund.evidence;
+    StatusOr<bool> inserted = write_entry(row);
+    status = inserted.status();
+    if (status.ok() && !*inserted) status = absl::DataLossError("a refund is there twice");
+    if (status.ok()) status = add_settled(call, -part);
+    if (!status.ok()) break;
   }
-  const Nanousd left = call.cost - call.refunded;
-  if (amount > left) {
-    return refuse(absl::FailedPreconditionError(
-        absl::StrCat("the call ", id.text(), " costs ", left, "; more cannot be refunded")));
-  }
-  EntryRow row;
-  row.call_id = id;
-  row.attempt = call.last_attempt + 1;  // behind the call's other rows, in the order of refunds
-  row.kind = EntryKind::kRefund;
-  row.segment = call.segment;
-  row.time_ns = now_ns_;
-  row.amount = amount;
-  row.labels = call.labels;
-  row.evidence = evidence;
-  StatusOr<bool> inserted = write_entry(row);
-  status = inserted.status();
-  if (status.ok() && !*inserted) status = absl::DataLossError("a refund is there twice");
-  if (status.ok()) status = add_settled(call, -amount);
-  if (status = end_command(std::move(status), row); !status.ok()) return status;
-  return left - amount;
+  if (status = end_command(std::move(status), rows); !status.ok()) return status;
+  return left - refund.amount;
 }
 
-// Commits; where that fails, `row` is what has to be taken back if it turns out to be there.
-Status BatchWriter::end_command(Status so_far, const EntryRow& row, std::int64_t scope_id) {
+// Commits; where that fails, `rows` are what has to be taken back if they turn out to be there.
+Status BatchWriter::end_command(Status so_far, std::span<const EntryRow> rows,
+                                std::int64_t scope_id) {
   const bool written = so_far.ok();
   Status status = end(std::move(so_far), "book.before_commit", "book.after_commit");
   if (status.ok() || !written) return status;
-  Lost& lost = lost_.emplace_back(Lost{.row = row, .scope_id = scope_id});
-  lost.row.balances = lost.row.usage = lost.row.request_id = lost.row.evidence = {};
+  for (const EntryRow& row : rows) {
+    Lost& lost = lost_.emplace_back(Lost{.row = row, .scope_id = scope_id});
+    lost.row.balances = lost.row.usage = lost.row.request_id = lost.row.evidence = {};
+  }
   return status;
 }
 
@@ -290,6 +389,7 @@ Status BatchWriter::take_back(const Lost& lost) {
     row.amount = -row.amount;
     StatusOr<bool> inserted = write_entry(row);
     if (!inserted.ok() || !*inserted) return inserted.status();
+    if (Status s = backend_.delete_submission("", "", row.call_id); !s.ok()) return s;
     ++epoch_;  // the cached rows carry the limit
     return backend_.add_granted(lost.scope_id, row.amount, false);
   }
@@ -306,6 +406,28 @@ Status BatchWriter::take_back(const Lost& lost) {
   StatusOr<bool> inserted = write_entry(row);
   if (!inserted.ok() || !*inserted) return inserted.status();
   return add_settled(**call, -row.amount);
+}
+
+// Whether one of the scopes is among those that the call counts in; true where none is named.
+StatusOr<bool> BatchWriter::counts_in(const CallRow& call, std::span<const std::string> scopes) {
+  if (scopes.empty()) return true;
+  std::vector<BalanceRef> refs;
+  if (!decode_balances(call.balances, refs)) {
+    return absl::DataLossError(to_absl("malformed balances in the call " + call.call_id.text()));
+  }
+  for (const std::string_view name : scopes) {
+    const std::size_t colon = std::min(name.find(':'), name.size());
+    StatusOr<std::optional<LimitRow>> scope =
+        backend_.find_limit(name.substr(0, colon), name.substr(std::min(colon + 1, name.size())));
+    if (!scope.ok()) return scope.status();
+    if (!scope->has_value()) continue;
+    for (const BalanceRef& ref : refs) {
+      StatusOr<RowPtr> row = row_of(ref);
+      if (!row.ok()) return row.status();
+      if ((*row)->scope_id == (*scope)->scope_id) return true;
+    }
+  }
+  return false;
 }
 
 // To all balances that an ended call counts in.

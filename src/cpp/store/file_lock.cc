@@ -47,35 +47,35 @@ Status FileLock::open(const std::string& path) {
 
 StatusOr<std::int64_t> FileLock::lock() {
   // Nobody waits for long in the common case: try before the clock is read.
-  if (set_lock(fd_, F_SETLK, F_WRLCK, 0) == 0) {
-    if (set_lock(fd_, F_SETLK, F_WRLCK, 1) == 0) {
-      set_lock(fd_, F_SETLK, F_UNLCK, 0);
+  if (set_lock(fd_, F_OFD_SETLK, F_WRLCK, 0) == 0) {
+    if (set_lock(fd_, F_OFD_SETLK, F_WRLCK, 1) == 0) {
+      set_lock(fd_, F_OFD_SETLK, F_UNLCK, 0);
       return 0;
     }
   }
   const std::int64_t start = SystemClock::instance().monotonic_ns();
-  if (set_lock(fd_, F_SETLKW, F_WRLCK, 0) != 0) return lock_error("turnstile");
-  const int result = set_lock(fd_, F_SETLKW, F_WRLCK, 1);
+  if (set_lock(fd_, F_OFD_SETLKW, F_WRLCK, 0) != 0) return lock_error("turnstile");
+  const int result = set_lock(fd_, F_OFD_SETLKW, F_WRLCK, 1);
   Status status = result == 0 ? absl::OkStatus() : lock_error("commit lock");
-  set_lock(fd_, F_SETLK, F_UNLCK, 0);
+  set_lock(fd_, F_OFD_SETLK, F_UNLCK, 0);
   if (!status.ok()) return status;
   return SystemClock::instance().monotonic_ns() - start;
 }
 
-void FileLock::unlock() { set_lock(fd_, F_SETLK, F_UNLCK, 1); }
+void FileLock::unlock() { set_lock(fd_, F_OFD_SETLK, F_UNLCK, 1); }
 
 Status FileLock::hold_owner(std::int64_t owner) {
-  if (set_lock(fd_, F_SETLK, F_WRLCK, kOwnerBase + owner) != 0) return lock_error("owner");
+  if (set_lock(fd_, F_OFD_SETLK, F_WRLCK, kOwnerBase + owner) != 0) return lock_error("owner");
   return absl::OkStatus();
 }
 
 void FileLock::release_owner(std::int64_t owner) {
-  set_lock(fd_, F_SETLK, F_UNLCK, kOwnerBase + owner);
+  set_lock(fd_, F_OFD_SETLK, F_UNLCK, kOwnerBase + owner);
 }
 
 StatusOr<bool> FileLock::owner_alive_elsewhere(std::int64_t owner) const {
   struct flock lock = byte_lock(F_WRLCK, kOwnerBase + owner);
-  if (fcntl(fd_, F_GETLK, &lock) != 0) return lock_error("owner query");
+  if (fcntl(fd_, F_OFD_GETLK, &lock) != 0) return lock_error("owner query");
   return lock.l_type != F_UNLCK;
 }
 

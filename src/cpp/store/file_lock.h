@@ -1,14 +1,17 @@
 // The lock file of a ledger: a fair lock between processes, and who is alive.
 //
-// Model. `<ledger>-lock` holds no data, only POSIX record locks (fcntl) on single bytes. Byte 0 is
+// Model. `<ledger>-lock` holds no data, only record locks (fcntl) on single bytes. Byte 0 is
 // the turnstile, byte 1 the commit lock: a process takes the turnstile, then the commit lock, then
 // gives the turnstile back. Who waits for the commit lock therefore holds the turnstile, and the
 // process that has just committed cannot overtake it. Byte kOwnerBase + n is held by owner n for as
 // long as it lives; the kernel gives it back when the process dies, however it dies.
 //
-// Traps. POSIX locks belong to the process and go away when ANY descriptor of the file is closed in
-// it, so the file is opened once a process and never before the ledger is done with. They are not
-// inherited by a fork, which is what we want. Not for network file systems.
+// The locks are those of the open file (F_OFD_SETLK), not of the process: a process's own go away
+// when ANY descriptor of the file is closed in it, so that a backup made inside it would tell the
+// others that it is dead. SQLite's own locks on its files have that trap.
+//
+// Traps. A fork shares the open file: a child lets go of it (abandon), else it keeps a dead parent
+// alive. Not for network file systems.
 //
 // Bounds: four system calls a commit. Threads: lock() and unlock() by one thread at a time.
 #pragma once
@@ -35,10 +38,10 @@ class FileLock {
 
   Status hold_owner(std::int64_t owner);
   void release_owner(std::int64_t owner);
-  // Whether another process holds the owner's byte. Our own bytes are not seen (F_GETLK).
+  // Whether another process holds the owner's byte. Our own bytes are not seen.
   StatusOr<bool> owner_alive_elsewhere(std::int64_t owner) const;
 
-  // In a forked child: closes the descriptor. No lock of the parent is lost by it.
+  // In a forked child: closes the descriptor. The parent's keeps the locks.
   void abandon();
 
  private:

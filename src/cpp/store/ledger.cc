@@ -1,13 +1,16 @@
 // Handles, the registry of open files, and the fork hooks: see ledger.h.
 #include "store/ledger.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <absl/strings/str_cat.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -102,6 +105,9 @@ class LedgerHandle final : public Ledger {
   }
   StatusOr<Booked> book(Booking&& booking) override {
     if (booking.call_id.empty()) return invalid_argument("a booking has an id");
+    if (booking.allowance != nullptr && !has_second_part(booking.call_id)) {
+      return invalid_argument("the id of a booking with an allowance ends in a 0 bit");
+    }
     return answer<Booked>([&](BatchWriter& batch) { return batch.book(booking); });
   }
   StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string evidence,
@@ -111,10 +117,13 @@ class LedgerHandle final : public Ledger {
       return batch.grant(id, scope, amount, evidence, idempotency_key);
     });
   }
-  StatusOr<Nanousd> refund(const Id& call, Nanousd amount, std::string evidence) override {
+  StatusOr<Nanousd> refund(const Refund& refund) override {
     StatusOr<Nanousd> cost =
-        answer<Nanousd>([&](BatchWriter& batch) { return batch.refund(call, amount, evidence); });
-    return cost.ok() ? cost : StatusOr<Nanousd>(if_archived(call, cost.status()));
+        answer<Nanousd>([&](BatchWriter& batch) { return batch.refund(refund); });
+    for (const Id& call : refund.calls) {
+      if (!cost.ok()) cost = if_archived(call, cost.status());
+    }
+    return cost;
   }
   Status create_job(JobRow row) override {
     if (row.call_id.empty() || row.provider_job_id.empty()) {
@@ -298,14 +307,15 @@ void LedgerHandle::close() {
 }
 
 // The file's identity; makes an empty file where there is none. Only a file that is new may be
-// opened and closed here: closing a descriptor of an open ledger would drop its locks.
+// opened and closed here: closing a descriptor of an open ledger would drop SQLite's locks.
 StatusOr<FileId> identify(const std::string& path) {
   struct stat info{};
   if (::stat(path.c_str(), &info) != 0) {
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd >= 0) ::close(fd);
     if (::stat(path.c_str(), &info) != 0) {
-      return absl::UnavailableError(to_absl("cannot make the ledger file " + path));
+      return absl::UnavailableError(
+          to_absl("cannot make the ledger file " + path + ": " + ::strerror(errno)));
     }
   }
   if (!S_ISREG(info.st_mode)) return invalid_argument("not a regular file: " + path);
@@ -356,9 +366,15 @@ StatusOr<std::shared_ptr<Ledger>> open_ledger(const LedgerOptions& options, Verd
     }
     return attach(known->second, *file, sink);
   }
-  StatusOr<std::unique_ptr<SqliteBackend>> backend = SqliteBackend::open(options);
+  // Whoever opens it by a link, or by a path that a later chdir() changes, takes the same locks.
+  LedgerOptions real = options;
+  if (char* path = ::realpath(options.path.c_str(), nullptr); path != nullptr) {
+    real.path = path;
+    std::free(path);
+  }
+  StatusOr<std::unique_ptr<SqliteBackend>> backend = SqliteBackend::open(real);
   if (!backend.ok()) return backend.status();
-  auto core = std::make_shared<LedgerCore>(options, *std::move(backend));
+  auto core = std::make_shared<LedgerCore>(real, *std::move(backend));
   StatusOr<std::shared_ptr<Ledger>> ledger = attach(core, *file, sink);
   if (!ledger.ok()) return ledger;
   remember(core);

@@ -234,13 +234,14 @@ class Ledger {
   virtual StatusOr<Booked> book(Booking&& booking) = 0;
   // Changes the limit of `scope` by `amount` (not 0) and returns it; `id` names the entry. A raise
   // that leaves room unblocks. With a key that was used before, nothing happens again.
-  // FailedPrecondition: no limit, or lower than what is used.
+  // FailedPrecondition: no limit, or lower than what is used. AlreadyExists: the key was used for
+  // something else.
   virtual StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string evidence,
                                   std::string idempotency_key = {}) = 0;
-  // Gives back `amount` (> 0) of what an ended call cost, and returns what it costs now. NotFound:
-  // no such call here. FailedPrecondition: it has no cost yet, or less than that, or it lies in an
-  // archive (says what to do).
-  virtual StatusOr<Nanousd> refund(const Id& call, Nanousd amount, std::string evidence) = 0;
+  // Gives back part of what ended calls cost together, and returns what they cost now. NotFound: no
+  // such call here, or not in these scopes. FailedPrecondition: one has no cost yet, or lies in an
+  // archive (says what to do). OutOfRange: they cost less; the message is how much.
+  virtual StatusOr<Nanousd> refund(const Refund& refund) = 0;
   // Writes the row; an open hold of the call is the job's from then on: nobody's death ends it.
   // The same row again is fine. AlreadyExists: another job of that call, or of that provider's id.
   virtual Status create_job(JobRow row) = 0;
@@ -297,10 +298,13 @@ StatusOr<std::shared_ptr<Ledger>> open_ledger(const LedgerOptions& options, Verd
 
 // The entries of an archive, oldest month first, and whether its books agree. Any thread; no engine
 // is needed. NotFound: no such file. InvalidArgument: not an archive.
-// Without the months `elsewhere` (segment_of()), which are read in the ledger.
 Status read_archive(const std::string& path, const EntryBounds& bounds,
-                    const std::function<bool(std::span<const Entry>)>& batch,
-                    std::span<const std::int32_t> elsewhere = {});
+                    const std::function<bool(std::span<const Entry>)>& batch);
+// Those of bounds.archives, each month once, whoever holds copies of it; without the months
+// `elsewhere` (segment_of()), which are read in the ledger.
+Status read_archives(const EntryBounds& bounds,
+                     const std::function<bool(std::span<const Entry>)>& batch,
+                     std::vector<std::int32_t> elsewhere);
 StatusOr<VerifyReport> verify_archive(const std::string& path);
 
 // Fork. before(): takes every lock of every ledger of the process, so that no transaction is under

@@ -123,13 +123,11 @@ Status MemoryBackend::read_entries(const EntryBounds& bounds,
                                    const std::function<bool(std::span<const Entry>)>& batch) {
   if (bounds.batch == 0) return invalid_argument("a batch has at least one row");
   bool wants_more = true;
-  for (const std::string& path : bounds.archives) {  // of another time, when it was in a file
-    EntryBounds of_archive = bounds;
-    of_archive.archives = {};
-    const Status status =
-        read_archive(path, of_archive, [&](auto entries) { return wants_more = batch(entries); });
-    if (!status.ok() || !wants_more) return status;
-  }
+  const auto hand_over = [&](std::span<const Entry> entries) {
+    return wants_more = batch(entries);
+  };
+  // Of another time, when it was in a file.
+  if (Status s = read_archives(bounds, hand_over, {}); !s.ok() || !wants_more) return s;
   std::vector<Entry> rows;
   Id last;
   for (bool more = true; more;) {

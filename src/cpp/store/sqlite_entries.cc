@@ -166,6 +166,12 @@ Status SqliteReader::check_here(const std::vector<std::int32_t>& months) {
   return absl::AbortedError("a month was archived while the ledger was read; read it again");
 }
 
+StatusOr<std::vector<std::int32_t>> SqliteReader::months() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (Status s = ensure_open(); !s.ok()) return s;
+  return segments();
+}
+
 Status SqliteReader::entries(const EntryBounds& bounds,
                              const std::function<bool(std::span<const Entry>)>& batch,
                              std::span<const std::int32_t> elsewhere) {
@@ -188,12 +194,8 @@ Status SqliteReader::entries(const EntryBounds& bounds,
   const auto hand_over = [&](std::span<const Entry> entries) {
     return wants_more = batch(entries);
   };
-  for (const std::string& path : bounds.archives) {
-    EntryBounds of_archive = bounds;
-    of_archive.archives = {};
-    if (Status s = read_archive(path, of_archive, hand_over, list); !s.ok()) return s;
-    if (!wants_more) return absl::OkStatus();
-  }
+  if (Status s = read_archives(bounds, hand_over, list); !s.ok()) return s;
+  if (!wants_more) return absl::OkStatus();
   Batch rows;
   for (const std::int32_t segment : list) {
     if (std::find(elsewhere.begin(), elsewhere.end(), segment) != elsewhere.end()) continue;

@@ -138,11 +138,31 @@ Status check_there(const std::string& path) {
 }  // namespace
 
 Status read_archive(const std::string& path, const EntryBounds& bounds,
-                    const std::function<bool(std::span<const Entry>)>& batch,
-                    std::span<const std::int32_t> elsewhere) {
+                    const std::function<bool(std::span<const Entry>)>& batch) {
   if (Status s = check_there(path); !s.ok()) return s;
   SqliteReader reader(path, kArchiveApplicationId);
-  return reader.entries(bounds, batch, elsewhere);
+  return reader.entries(bounds, batch);
+}
+
+Status read_archives(const EntryBounds& bounds,
+                     const std::function<bool(std::span<const Entry>)>& batch,
+                     std::vector<std::int32_t> elsewhere) {
+  bool wants_more = true;
+  for (const std::string& path : bounds.archives) {
+    if (Status s = check_there(path); !s.ok()) return s;
+    SqliteReader reader(path, kArchiveApplicationId);
+    StatusOr<std::vector<std::int32_t>> months = reader.months();
+    if (!months.ok()) return months.status();
+    EntryBounds of_archive = bounds;
+    of_archive.archives = {};
+    const auto hand_over = [&](std::span<const Entry> entries) {
+      return wants_more = batch(entries);
+    };
+    Status s = reader.entries(of_archive, hand_over, elsewhere);
+    if (!s.ok() || !wants_more) return s;
+    elsewhere.insert(elsewhere.end(), months->begin(), months->end());
+  }
+  return absl::OkStatus();
 }
 
 StatusOr<VerifyReport> verify_archive(const std::string& path) {

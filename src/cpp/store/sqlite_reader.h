@@ -35,6 +35,7 @@ class SqliteReader {
 
   StatusOr<ScopeBalance> balance(const Scope& scope, std::int64_t now_ns);
   StatusOr<ClockRow> clock();
+  StatusOr<std::vector<std::int32_t>> months();
   // Without the months `elsewhere`.
   Status entries(const EntryBounds& bounds,
                  const std::function<bool(std::span<const Entry>)>& batch,

@@ -17,12 +17,14 @@ Time: one commit each (milliseconds on a disk that syncs). Any thread.
 
 from __future__ import annotations
 
-import functools
+import contextvars
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sluiceway._callables import wrap
 from sluiceway._failures import budget_exceeded
 from sluiceway._terms import DOLLAR
 from sluiceway.errors import InvalidRequest, InvalidType
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 Quantity = int | float | str | Decimal  # of work, told in its unit; never money
 F = TypeVar("F", bound=Callable[..., Any])
 _set = object.__setattr__
-_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
 _NS_PER_S = 1_000_000_000
 # Units that are also a bucket of usage, and in how many parts the ledger counts one.
 _BUCKET_OF = {
@@ -79,10 +80,6 @@ class Booking(Frozen):
         _set(self, "unit", unit)
         _set(self, "duplicate", duplicate)
 
-    def with_amount(self, amount: Decimal) -> Booking:
-        """The same with the amount that was booked under its key before."""
-        return Booking(self.call_id, self.operation, amount, self.unit, self.duplicate)
-
     def __reduce__(self) -> tuple[type[Booking], tuple[object, ...]]:
         return Booking, (self.call_id, self.operation, self.amount, self.unit, self.duplicate)
 
@@ -104,22 +101,49 @@ def book(
     model: str = "",
     idempotency_key: str | None = None,
     force: bool = False,
-    counted_in: str = DOLLAR,
 ) -> Booking:
-    """Books `amount` (in the smallest parts of `counted_in`) in the scopes of the frame."""
-    stated(operation, "operation", "name what was done, such as 'render'")
+    """Books `amount` nano-dollars in the scopes of the frame."""
     evidence, usage = _described(quantity, unit, note)
+    if idempotency_key is not None:
+        stated(idempotency_key, "idempotency_key", "leave it out, or give a name of this one event")
+    for name, text in (("note", note), ("provider", provider), ("model", model)):
+        if not isinstance(text, str):
+            raise InvalidType(f"{name} is a {type(text).__name__}, not a str")
+    (booking,) = book_parts(
+        hub,
+        frame,
+        operation,
+        amount,
+        evidence=evidence,
+        usage=usage,
+        provider=provider,
+        model=model,
+        idempotency_key=idempotency_key or "",
+        force=force,
+    )
+    return booking
+
+
+def book_parts(
+    hub: Hub,
+    frame: Frame,
+    operation: str,
+    amount: int,
+    *,
+    counted_in: str = DOLLAR,
+    idempotency_key: str = "",
+    **terms: Any,
+) -> tuple[Booking, ...]:
+    """Books `amount` (in the smallest parts of `counted_in`) in the scopes of the frame: one
+    booking, or the allowance's and the rest. Of a duplicate: what was booked then."""
+    stated(operation, "operation", "name what was done, such as 'render'")
     booked = hub.engine.ledger_book(
         list(frame.scopes),
         amount,
-        provider=provider,
-        model=model,
         operation=operation,
         tenant=hub.plan.submit["tenant"],
-        usage=usage,
-        evidence=evidence,
-        idempotency_key=idempotency_key or "",
-        force=force,
+        idempotency_key=idempotency_key,
+        **terms,
     )
     if hub.watch is not None:
         hub.watch.look_at(frame.names)
@@ -128,9 +152,37 @@ def book(
             {**booked["balance"], "scope": booked["scope"], "amount": amount}, {}, counted_in
         )
     decimals = USD_DECIMALS if counted_in == DOLLAR else CREDIT_DECIMALS
-    return Booking(
-        booked["call_id"], operation, units_of(amount, decimals), counted_in, booked["duplicate"]
+    bookings = tuple(
+        Booking(call_id, operation, units_of(part, decimals), counted_in, booked["duplicate"])
+        for call_id, part in booked["parts"]
     )
+    if not booked["same"]:
+        before = " and ".join(f"{one.amount:f} {one.unit} as {one.call_id}" for one in bookings)
+        raise InvalidRequest(
+            f"the idempotency key {idempotency_key!r} was used for something else ({before});"
+            " nothing was booked: give each event a key of its own"
+        )
+    return bookings
+
+
+def refund(
+    hub: Hub,
+    call_ids: Sequence[str],
+    amount: int,
+    reason: str,
+    *,
+    counted_in: str = DOLLAR,
+    within: Sequence[str] = (),
+) -> None:
+    """Gives back part of what calls or bookings cost. InvalidRequest where they cost less."""
+    hub.settled()  # a call that has just ended is settled a moment later
+    done, left = hub.engine.ledger_refund(list(call_ids), amount, reason, list(within))
+    if not done:
+        decimals = USD_DECIMALS if counted_in == DOLLAR else CREDIT_DECIMALS
+        asked, cost = (f"{units_of(one, decimals):f} {counted_in}" for one in (amount, left))
+        raise InvalidRequest(
+            f"{asked} cannot be refunded: of {' and '.join(call_ids)} no more than {cost} is left"
+        )
 
 
 def _described(quantity: Quantity | None, unit: str, note: str) -> tuple[str, dict[str, int]]:
@@ -152,26 +204,57 @@ def _described(quantity: Quantity | None, unit: str, note: str) -> tuple[str, di
 
 
 class LocalCost:
-    """Times work and books it: a context manager and a decorator, for plain and async functions."""
+    """Times work and books it: a context manager and a decorator, sync and async.
 
-    __slots__ = ("_hub", "_nanousd_per_s", "_operation", "_options", "_started_ns", "booking")
+    Decorated, a coroutine is timed from its start to its end, pauses included; a generator while it
+    runs from one `yield` to the next, all steps as one booking at its end, in the budgets that held
+    at its beginning; what a plain function returns to be awaited or iterated is part of the work.
+    As a context manager it may be entered by many tasks and threads at once, and again inside of
+    itself. InvalidType, InvalidRequest for what cannot be booked: when it is made, not after.
+    """
+
+    __slots__ = ("_hub", "_nanousd_per_s", "_numbers", "_open", "_operation", "_options", "booking")
 
     def __init__(
         self, hub: Hub, operation: str, usd_per_s: Money, options: Mapping[str, Any]
     ) -> None:
         self._hub = hub
-        self._operation = operation
+        self._operation = stated(operation, "operation", "name what is done, such as 'render'")
         self._nanousd_per_s = nanousd_of(usd_per_s, "usd_per_s")
-        self._options = dict(options)
-        self._started_ns = 0
+        self._options = {"unit": "s", **options}
+        for name, value in self._options.items():
+            _writable(value, name)
+        stated(self._options.get("provider", "local"), "provider", "leave it out for 'local'")
+        _writable(operation, "operation")
+        # By a number of each entry, when it began; the entries of a context are in `_entered`.
+        self._open: dict[int, int] = {}
+        self._numbers = itertools.count()
         self.booking: Booking | None = None  # of the piece of work that ended last
 
     def __enter__(self) -> LocalCost:
-        self._started_ns = time.monotonic_ns()
+        number = next(self._numbers)
+        kept = tuple(entry for entry in _entered.get() if entry[1] in entry[0]._open)
+        self._open[number] = time.monotonic_ns()
+        _entered.set((*kept, (self, number)))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.add(time.monotonic_ns() - self._started_ns)
+        self.add(time.monotonic_ns() - self._open.pop(self._entry()))
+
+    def _entry(self) -> int:
+        """The number of the entry that is left now. RuntimeError if nobody can know which."""
+        entries = _entered.get()
+        for place in reversed(range(len(entries))):
+            cost, number = entries[place]
+            if cost is self and number in self._open:
+                _entered.set(entries[:place] + entries[place + 1 :])
+                return number
+        if len(self._open) != 1:  # a single one may be left in another context
+            raise RuntimeError(
+                f"{self!r} was left in another context than it was entered in, while it was entered"
+                f" {len(self._open)} times"
+            )
+        return next(iter(self._open))
 
     async def __aenter__(self) -> LocalCost:
         return self.__enter__()
@@ -183,41 +266,70 @@ class LocalCost:
         """Books that much time; for work that was timed elsewhere."""
         from sluiceway._frames import current_frame
 
-        options = {"unit": "s", **self._options}
+        return self._book(duration_ns, current_frame(self._hub))
+
+    def _book(self, duration_ns: int, frame: Frame) -> Booking:
         amount = _half_even(duration_ns * self._nanousd_per_s, _NS_PER_S)
         seconds = units_of(duration_ns, 9)
-        frame = current_frame(self._hub)
         self.booking = book(
-            self._hub, frame, self._operation, amount, quantity=seconds, force=True, **options
+            self._hub, frame, self._operation, amount, quantity=seconds, force=True, **self._options
         )
         return self.booking
 
     def __call__(self, fn: F) -> F:
-        code = getattr(fn, "__code__", None)
-        if code is not None and code.co_flags & _CO_COROUTINE:
-
-            @functools.wraps(fn)
-            async def run_async(*args: Any, **kwargs: Any) -> Any:
-                started_ns = time.monotonic_ns()
-                try:
-                    return await fn(*args, **kwargs)
-                finally:
-                    self.add(time.monotonic_ns() - started_ns)
-
-            return run_async  # type: ignore[return-value]
-
-        @functools.wraps(fn)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            started_ns = time.monotonic_ns()
-            try:
-                return fn(*args, **kwargs)
-            finally:
-                self.add(time.monotonic_ns() - started_ns)
-
-        return run  # type: ignore[return-value]
+        return wrap(fn, lambda: _Timed(self))
 
     def __repr__(self) -> str:
         return f"LocalCost({self._operation}, ${units_of(self._nanousd_per_s, 9):f} a second)"
+
+
+# What is entered in the running context, outermost first. One variable for all: contexts keep
+# every variable that was ever set in them.
+_entered: contextvars.ContextVar[tuple[tuple[LocalCost, int], ...]] = contextvars.ContextVar(
+    "sluiceway_local_costs", default=()
+)
+
+
+class _Timed:
+    """One call's work under a LocalCost: its time is added up, and booked at its end."""
+
+    __slots__ = ("_cost", "_frame", "_ns", "_started_ns")
+
+    def __init__(self, cost: LocalCost) -> None:
+        from sluiceway._frames import current_frame
+
+        self._cost = cost
+        # A generator may end anywhere, or be collected; its work belongs where it began.
+        self._frame = current_frame(cost._hub)
+        self._ns = 0
+        self._started_ns = 0
+
+    def resume(self) -> None:
+        self._started_ns = time.monotonic_ns()
+
+    def pause(self) -> None:
+        self._ns += time.monotonic_ns() - self._started_ns
+
+    def end(self) -> None:
+        self._cost._book(self._ns, self._frame)
+
+    def follow(self, future: Any) -> None:
+        self.resume()
+        future.add_done_callback(self._done)
+
+    def _done(self, future: object) -> None:
+        self.pause()
+        self.end()
+
+
+def _writable(value: object, name: str) -> None:
+    """A text that a booking can carry. InvalidType, InvalidRequest."""
+    if not isinstance(value, str):
+        raise InvalidType(f"{name} is a {type(value).__name__}, not a str")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{name} is not valid Unicode") from None
 
 
 def _half_even(dividend: int, divisor: int) -> int:

@@ -19,14 +19,14 @@ Source: docs/internals/call.md, "Money".
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sluiceway._booking import Booking, Quantity, book
-from sluiceway._frames import COMPONENT, current_frame, known_scope, open_scope
-from sluiceway._terms import Terms, balance_of
+from sluiceway._callables import wrap
+from sluiceway._frames import COMPONENT, Frame, current_frame, known_scope, open_scope
+from sluiceway._terms import KEYED_KINDS, Terms, balance_of
 from sluiceway.errors import Balance, InvalidRequest, InvalidType
 from sluiceway.money import nanousd_of
 from sluiceway.options import Money
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+SLIP_LETTERS_MIN = 4
+TWO_SLIPS_LETTERS_MIN = 8
 Threshold = TypeVar("Threshold", bound="Callable[[BudgetEvent], object]")
-_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
 
 
 class Budget:
@@ -66,6 +67,8 @@ class Budget:
             self.terms, self.scope = known.terms, known.scope
             return
         template = hub.config.budgets.get(kind, {})
+        if usd is None and not template and not terms and not replace:
+            self._check_kind(kind)
         limit = None if usd is None else nanousd_of(usd)
         if not template and not terms and name in hub.scopes:
             self.terms = hub.scopes[name].terms.with_limit(limit)  # its window goes on
@@ -83,6 +86,23 @@ class Budget:
             raise InvalidRequest(
                 f"[budgets.{kind}] is one scope for all calls; to give {self.name} one of its own,"
                 f" say every_call = false in [budgets.{kind}], or state usd="
+            )
+
+    def _check_kind(self, kind: str) -> None:
+        """InvalidRequest for what looks like a slip of the pen: it would be a budget without a
+        limit. A scope that is there, however it was named, and a word of its own pass."""
+        hub = self._hub
+        if kind in KEYED_KINDS or kind in hub.config.wallets or self.name in hub.scopes:
+            return
+        for known in hub.config.budgets:
+            if not is_slip_of(kind, known):
+                continue
+            if any(scope["name"] == self.name for scope in hub.engine.ledger_scopes()):
+                return
+            meant = known + self.name[len(kind) :]
+            raise InvalidRequest(
+                f"the budget {self.name!r} would have no limit: there is no [budgets.{kind}]; did"
+                f" you mean {meant!r}? If not, state usd=, or add [budgets.{kind}]"
             )
 
     @classmethod
@@ -151,23 +171,16 @@ class Budget:
         self.__exit__()
 
     def bind(self, fn: F) -> F:
-        """`fn`, made to run under this budget: for threads, which inherit no context."""
-        code = getattr(fn, "__code__", None)
-        if code is not None and code.co_flags & _CO_COROUTINE:
+        """`fn`, made to run under this budget: for threads, which inherit no context.
 
-            @functools.wraps(fn)
-            async def run_async(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await fn(*args, **kwargs)
-
-            return run_async  # type: ignore[return-value]
-
-        @functools.wraps(fn)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return fn(*args, **kwargs)
-
-        return run  # type: ignore[return-value]
+        It stays what it is: a function, a coroutine function, a generator function or an async
+        generator function, also as a partial, a method or an object that is called. A generator is
+        inside while it runs from one `yield` to the next, and whoever takes its items is not. A
+        coroutine, another awaitable or a generator that a plain function returns runs inside too;
+        an asyncio.Future runs where it was made. InvalidType for what cannot be called, and, when
+        it is called, for an awaitable that is also entered or iterated (`async with`, `async for`).
+        """
+        return wrap(fn, lambda: _Inside(self))
 
     def book(
         self,
@@ -273,6 +286,54 @@ class Budget:
 
     def __repr__(self) -> str:
         return f"Budget({self.name})"
+
+
+class _Inside:
+    """One call's work under a budget. A generator may hold a budget of its own over a `yield`, so
+    what is entered inside is kept from step to step, and what is entered outside is put back."""
+
+    __slots__ = ("_budget", "_inside", "_outside")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._inside: Frame | None = None
+        self._outside: Frame | None = None
+
+    def resume(self) -> None:
+        budget, frame = self._budget, self._budget._hub.frame
+        self._outside = frame.get()
+        frame.set(self._inside or current_frame(budget._hub).enter(budget, budget.chain))
+
+    def pause(self) -> None:
+        frame = self._budget._hub.frame
+        self._inside = frame.get()
+        frame.set(self._outside)
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+    def follow(self, future: object) -> None:
+        """A task took the frame along when it was made."""
+
+
+def is_slip_of(word: str, known: str) -> bool:
+    """Whether `word` is `known` with a letter too many, missing, wrong, or two of them swapped; of
+    words of 8 letters and more, with two such slips. Short words are too near to each other."""
+    shorter = min(len(word), len(known))
+    if word == known or shorter < SLIP_LETTERS_MIN:
+        return False
+    before: list[int] = []
+    row = list(range(len(known) + 1))
+    for i, letter in enumerate(word, start=1):
+        last, row_before = row, before
+        row = [i]
+        for j, other in enumerate(known, start=1):
+            least = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == known[j - 2] and word[i - 2] == other:
+                least = min(least, row_before[j - 2] + 1)
+            row.append(least)
+        before = last
+    return row[-1] <= 1 + (shorter >= TWO_SLIPS_LETTERS_MIN)
 
 
 def _kind_of(name: object) -> str:

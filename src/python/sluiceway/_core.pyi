@@ -346,9 +346,12 @@ class Engine:
         evidence: str = "",
         idempotency_key: str = "",
         force: bool = False,
+        allowance: Scope | None = None,
+        any_scopes: bool = False,
     ) -> dict[str, typing.Any]:
         """
-        Reserves and settles a cost of our own in one commit.
+        Reserves and settles a cost of our own in one commit; what the allowance has comes
+        from there.
         """
     def ledger_changes(
         self, after: int = 0, limit: int = 1000
@@ -384,9 +387,15 @@ class Engine:
         """
         Sets ledger time to the wall clock.
         """
-    def ledger_refund(self, call_id: str, amount: int, evidence: str) -> int:
+    def ledger_refund(
+        self,
+        call_ids: collections.abc.Sequence[str],
+        amount: int,
+        evidence: str,
+        within: collections.abc.Sequence[str] = [],
+    ) -> tuple[bool, int]:
         """
-        Lowers what an ended call cost; what it costs now.
+        Lowers what ended calls cost: (whether they cost that much, what they cost now).
         """
     def ledger_report(
         self,

@@ -6,11 +6,19 @@ rest with `Range`, and with `If-Range` for the same version only: a server that 
 no ranges, answers with all of it, and the file starts again at 0. The same holds for what an
 earlier process has left in `path.part` (_partial_file.py).
 
+What is a file: a 200 or 203, or the 206 of just what was asked for. A 206 whose range, own length,
+version or whole does not fit is never joined to what is there: all of it is asked for again. One
+that ends early is a slice of a server that caps its ranges: the next bytes are asked for, until the
+whole is there. A whole that no answer told ("*") is told by the 416 beyond its end, and then its
+last byte is asked for again. Every other 2xx is no file: 202 says that it is not ready yet.
+
 Who asks again: a free download by itself, at most `resumes` times and within `timeout_s`, after
-what was never sent, was refused for now, or broke. A paid one is never sent again after doubt: it
-raises, keeps the .part, and calling `download` again is the user's decision. Redirects of a free
-download are followed, at most 5, never from https to http; another origin gets neither the key nor
-the caller's headers.
+what was never sent, was refused for now, broke, or did not fit, each time after a growing pause;
+the next slice is no such try, since each of them has brought bytes. A paid one is never sent again
+after doubt: it raises, keeps the .part, and calling `download` again is the user's decision.
+Redirects of a free download are followed, at most 5, never from https to http; another origin gets
+neither the key nor the caller's headers. One that is not followed stays the error of its status and
+says why; a Location that cannot be asked for is an `InvalidResponse`.
 
     done = gw.raw.download("https://cdn.example/v.mp4", "v.mp4", on_progress=print)
     done.path, done.size, done.resumes
@@ -18,10 +26,12 @@ the caller's headers.
 `_steps` is a generator that both drivers run: it yields a call (the answer is its next pieces), a
 function of files (run in a thread under asyncio and trio), or seconds to sleep. `on_progress(size,
 total)` runs on the caller's thread or loop after each write; `total` is None where the server does
-not say. Errors: the typed ones of any call; `FileError`; `InvalidResponse` for a wrong length.
+not say. Errors: the typed ones of any call; `FileError`; `InvalidResponse` for an answer that is no
+file, does not fit, has a wrong length, or leads nowhere.
 
-Source: RFC 9110, 8.8.2.2 and 8.8.3 (strong validators), 13.1.5 (If-Range), 14 (ranges), 15.4
-(redirects); the 60 seconds are those of RFC 7232, 2.2.2.
+Source: RFC 9110, 8.8.2.2 and 8.8.3 (strong validators), 10.2.2 (Location), 13.1.5 (If-Range), 14.4
+(Content-Range), 15.3 (2xx), 15.3.7 (206, and how parts are joined), 15.4 (redirects), 15.5.17
+(416); the 60 seconds are those of RFC 7232, 2.2.2.
 """
 
 from __future__ import annotations
@@ -31,9 +41,9 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sluiceway._failures import charged_nanousd, error_of
 from sluiceway._partial_file import PartialFile
@@ -41,6 +51,7 @@ from sluiceway._raw_steps import ELSEWHERE, Ask, Headers, join_url, submit_raw
 from sluiceway._threads import in_thread
 from sluiceway.errors import (
     BreakerOpen,
+    ConfigError,
     ConnectionFailed,
     DeadlineExceeded,
     FileError,
@@ -63,12 +74,26 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], object]
 Steps = Generator[Any, Any, DownloadResult]
 
+_WHOLE = (200, 203)  # 203: the same, changed by a proxy that says so
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECTS_MAX = 5
 _PASSING = (BreakerOpen, ConnectionFailed, InDoubt, Overloaded, RateLimited, StreamBroken)
 _OLD_ENOUGH_S = 60  # between Last-Modified and Date, for a strong validator
 _PAUSE_S, _PAUSE_MAX_S = 0.2, 10.0
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+# Names of range units have no case (RFC 9110, 14.1).
+_CONTENT_RANGE = re.compile(r"(?i:bytes) (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+_BEYOND = re.compile(r"(?i:bytes) \*/(\d{1,18})", re.ASCII)  # the Content-Range of a 416
+
+
+class Body(NamedTuple):
+    """What `begin` makes of an answer: why its body is not taken, or where it is to end."""
+
+    wrong: str = ""
+    end: int | None = None  # in the file; None: the answer does not say
+
+    def passed_by(self, part: PartialFile, pieces: Sequence[bytes]) -> bool:
+        """Whether these bytes are more than the answer has announced."""
+        return self.end is not None and part.size + sum(map(len, pieces)) > self.end
 
 
 class RawDownload:
@@ -105,6 +130,7 @@ class RawDownload:
         self._on_progress = on_progress
         self._deadline_s = time.monotonic() + plan.submit["timeout_s"]
         self._resumes = self._redirects = 0
+        self._moved: tuple[SluicewayError, str] | None = None  # the redirect that is followed now
 
     def run(self) -> DownloadResult:
         """Blocks; Ctrl-C cancels the transfer and keeps the .part."""
@@ -153,13 +179,13 @@ class RawDownload:
         extra = [("accept-encoding", "identity")]  # ranges are of what is sent
         if start > 0:
             extra += [("range", f"bytes={start}-"), ("if-range", part.validator)]
-        call, name = submit_raw(self._hub, self._plan_now(), self._ask._replace(extra=tuple(extra)))
-        fits = False
+        call, name = self._submit(tuple(extra))
+        body: Body | None = None
         try:
             while pieces := (yield call):
-                fits = fits or (yield partial(begin, part, call, start))
-                if not fits:
-                    return (yield from self._other_version(part, call))
+                body = body or (yield partial(begin, part, call, start))
+                if body.wrong or body.passed_by(part, pieces):
+                    return (yield from self._unfit(part, call, name, body))
                 yield partial(part.write, pieces)
                 if self._on_progress is not None:
                     self._on_progress(part.size, part.total)
@@ -175,16 +201,24 @@ class RawDownload:
         self._hub.ended()
         if not call.ok:
             return (yield from self._failed(part, call, error_of(call, name, ()), start))
-        if not fits and not (yield partial(begin, part, call, start)):  # an empty body
-            return (yield from self._other_version(part, call))
-        if part.total is not None and part.size != part.total:
-            raise InvalidResponse(
-                f"{part.size} bytes came of {part.total} that were announced",
-                outcome=call.outcome,
-                status_code=call.status_code,
-                call_id=call.call_id,
-            )
+        body = body or (yield partial(begin, part, call, start))  # of an empty body
+        if body.wrong or (body.end is not None and part.size != body.end):
+            return (yield from self._unfit(part, call, name, body))
+        if call.status_code == 206 and part.size != part.total:
+            self._check_slice(part, call, name)
+            return None
         return DownloadResult(call, name, self._path, part.size, self._resumes)
+
+    def _submit(self, extra: tuple[tuple[str, str], ...]) -> tuple[Any, str]:
+        moved, self._moved = self._moved, None
+        try:
+            return submit_raw(self._hub, self._plan_now(), self._ask._replace(extra=extra))
+        except (ConfigError, InvalidRequest) as error:
+            if moved is None:
+                raise
+            # What the server led us to is not the caller's mistake.
+            message = f"the redirect to {shown(moved[1])} cannot be followed: {error.message}"
+            raise _recast(moved[0], InvalidResponse, message) from None
 
     def _plan_now(self) -> Plan:
         left_s = self._deadline_s - time.monotonic()
@@ -192,42 +226,38 @@ class RawDownload:
             raise DeadlineExceeded(f"the download into {self._path!r} took longer than timeout_s")
         return self._plan.with_options({"timeout_s": left_s}, self._hub.variants)
 
-    def _other_version(
-        self, part: PartialFile, call: Any
+    def _check_slice(self, part: PartialFile, call: Any, name: str) -> None:
+        """A fitting 206 that ends before the whole, or does not tell it: may the next be asked for?
+
+        That is no resume: a range that fits has at least one byte, so there was progress.
+        """
+        if not self._ask.free:  # each answer may be billed
+            of = "an unknown whole" if part.total is None else str(part.total)
+            message = f"the server sent a slice: {part.size} bytes of {of} are there"
+            raise _recast(error_of(call, name, ()), InvalidResponse, message)
+
+    def _unfit(
+        self, part: PartialFile, call: Any, name: str, body: Body
     ) -> Generator[Any, Any, DownloadResult | None]:
-        """A part of something else than what is here: all of it has to come again."""
+        """An answer that is no file, or a part that does not fit: all of it has to come again."""
         call.cancel()
         while (yield call):
             pass
         self._hub.ended()
-        error = InvalidResponse(
-            "the server sent a range that does not fit what is there",
-            outcome=call.outcome,
-            held=usd_of(call.held_nanousd),
-            charged=usd_of(charged_nanousd(call)),
-            status_code=206,
-            call_id=call.call_id,
-        )
+        status = call.head[0]
+        wrong = body.wrong or "its body has another length than it says"
+        error = _recast(error_of(call, name, ()), InvalidResponse, wrong)
+        error.status_code = status
+        if status != 206 and status not in _WHOLE:
+            raise error  # what is there may still be gone on with
         yield partial(part.begin, "", None)
-        if not self._ask.free or self._resumes >= self._resumes_max:
+        if not self._ask.free:
             raise error
-        self._resumes += 1
+        yield from self._pause(error)
         return None
 
-    def _failed(
-        self, part: PartialFile, call: Any, error: SluicewayError, start: int
-    ) -> Generator[Any, Any, DownloadResult | None]:
-        """What follows a call that failed: None to ask again, or the error is raised."""
-        if not self._ask.free:
-            if error.status_code == 416 and start > 0:
-                yield partial(part.begin, "", None)  # the next download starts at 0
-            raise error
-        if error.status_code in _REDIRECTS and self._follow(call):
-            return None
-        if error.status_code == 416 and start > 0:
-            yield partial(part.begin, "", None)
-        elif not isinstance(error, _PASSING):
-            raise error
+    def _pause(self, error: SluicewayError) -> Generator[Any, Any, None]:
+        """Waits before the next try, or raises the error: out of tries, or of time."""
         if self._resumes >= self._resumes_max:
             raise error
         pause_s = min(_PAUSE_MAX_S, _PAUSE_S * 2.0**self._resumes) * random.uniform(0.5, 1.0)
@@ -236,23 +266,56 @@ class RawDownload:
             raise error
         self._resumes += 1
         yield pause_s
+
+    def _failed(
+        self, part: PartialFile, call: Any, error: SluicewayError, start: int
+    ) -> Generator[Any, Any, DownloadResult | None]:
+        """What follows a call that failed: None to ask again, or the error is raised."""
+        beyond = error.status_code == 416 and start > 0
+        whole = _whole_told(call) if beyond and part.total is None else None
+        if whole is not None and whole == part.size:
+            # All of it is there. Noted, and so its last byte is asked for again, as a check.
+            yield partial(part.resume, whole, whole)
+            if self._ask.free:
+                return None
+            raise error
+        if beyond:
+            yield partial(part.begin, "", None)  # the next one starts at 0
+        if not self._ask.free:
+            raise error
+        if error.status_code in _REDIRECTS:
+            self._follow(call, error)
+            return None
+        if not beyond and not isinstance(error, _PASSING):
+            raise error
+        yield from self._pause(error)
         return None
 
-    def _follow(self, call: Any) -> bool:
-        from urllib.parse import urljoin, urlsplit
+    def _follow(self, call: Any, error: SluicewayError) -> None:
+        """Makes the redirect's target what is asked for. Raises why it is not followed."""
+        from urllib.parse import urlsplit
 
-        target = next((value for key, value in call.headers if key.lower() == "location"), "")
+        location = next((value for key, value in call.headers if key.lower() == "location"), "")
         here, base = self._ask.path, ""
         provider = self._hub.registry.get(self._ask.provider)
         if provider is not None:
             base = self._hub.base_url(provider, self._plan.account) or provider.base_url
             here = join_url(base, here)
-        url = urljoin(here, target).partition("#")[0]
+        url, wrong = target_of(here, location)
+        if wrong:
+            message = f"the redirect cannot be followed: its Location {shown(location)} {wrong}"
+            raise _recast(error, InvalidResponse, message)
         old, new = urlsplit(here), urlsplit(url)
-        sound = new.scheme in ("http", "https") and (old.scheme, new.scheme) != ("https", "http")
-        if not target or not sound or self._redirects >= _REDIRECTS_MAX:
-            return False
+        refused = ""
+        if (old.scheme, new.scheme) == ("https", "http"):
+            refused = "it leads from https to http, where anyone could read and change the file"
+        elif self._redirects >= _REDIRECTS_MAX:
+            refused = f"{_REDIRECTS_MAX} were followed before it"
+        if refused:
+            message = f"{error.message}; the redirect to {shown(location)} was not followed:"
+            raise _recast(error, type(error), f"{message} {refused}")
         self._redirects += 1
+        self._moved = (error, location)
         same = (old.scheme, old.netloc) == (new.scheme, new.netloc)
         headers = self._ask.headers if same else None
         path = new.path + (f"?{new.query}" if new.query else "")
@@ -260,30 +323,93 @@ class RawDownload:
             self._ask = self._ask._replace(path=path)
         else:
             self._ask = self._ask._replace(provider=ELSEWHERE, path=url, headers=headers)
-        return True
 
 
-def begin(part: PartialFile, call: Any, start: int) -> bool:
-    """Prepares the file for an answer's body. False: the body does not fit what is there."""
+def begin(part: PartialFile, call: Any, start: int) -> Body:
+    """Prepares the file for an answer's body; with a reason in `Body.wrong` nothing is changed."""
     status, pairs = call.head
     headers = {name.lower(): value for name, value in pairs}
-    if status != 206:
-        plain = headers.get("content-encoding", "identity") in ("", "identity")
-        length = headers.get("content-length", "") if plain else ""
-        part.begin(
-            validator_of(headers) if plain else "", int(length) if length.isdigit() else None
-        )
-        return True
-    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    if start == 0 or match is None or int(match[1]) != start:
-        return False
-    total = None if match[3] == "*" else int(match[3])
-    if None not in (total, part.total) and total != part.total:
-        return False
-    if part.validator.startswith('"') and headers.get("etag", part.validator) != part.validator:
-        return False
+    plain = headers.get("content-encoding", "identity") in ("", "identity")
+    told = headers.get("content-length", "") if plain else ""
+    length = int(told) if told.isdecimal() else None
+    if status == 206:
+        return _begin_range(part, headers, start, plain, length)
+    if status not in _WHOLE:
+        why = "it is not ready yet; ask again later" if status == 202 else "that is not the file"
+        return Body(f"the server answered with status {status}: {why}")
+    part.begin(validator_of(headers) if plain else "", length)
+    return Body(end=length)
+
+
+def _begin_range(
+    part: PartialFile, headers: Mapping[str, str], start: int, plain: bool, length: int | None
+) -> Body:
+    """`begin` for a 206: whatever of it does not fit says that it is of something else."""
+    sent = headers.get("content-range", "")
+    match = _CONTENT_RANGE.fullmatch(sent)
+    if start == 0 or match is None:
+        return Body("the server sent a range that was not asked for, or without a Content-Range")
+    first, last = int(match[1]), int(match[2])
+    total = part.total if match[3] == "*" else int(match[3])
+    # RFC 9110, 14.4: last < first, and total <= last, are invalid and must not be recombined.
+    if first != start or last < first or (total is not None and total <= last):
+        return Body(f"the server sent {sent!r} where the bytes from {start} on were asked for")
+    if part.total not in (None, total):
+        return Body(f"the server sent {sent!r} of what had {part.total} bytes before")
+    if not plain or length not in (None, last + 1 - first):
+        return Body(f"the server sent {sent!r} with a body of another length")
+    # It may leave out what If-Range has named. Where it does not, it must be the same: some servers
+    # ignore If-Range and send a part of their new version.
+    name = "etag" if part.validator.startswith('"') else "last-modified"
+    if headers.get(name, part.validator) != part.validator:
+        return Body("the server sent a range of another version")
     part.resume(start, total)
-    return True
+    return Body(end=last + 1)
+
+
+def _whole_told(call: Any) -> int | None:
+    """The length of the whole that a 416 tells."""
+    for key, value in call.headers:
+        if key.lower() == "content-range" and (match := _BEYOND.fullmatch(value)):
+            return int(match[1])
+    return None
+
+
+def target_of(here: str, location: str) -> tuple[str, str]:
+    """The URL that a Location leads to from `here`, and what is wrong with it ("": nothing)."""
+    from urllib.parse import urljoin, urlsplit
+
+    if not location:
+        return "", "is missing or empty"
+    if any(char <= " " or char == "\x7f" for char in location):
+        return "", "has a space or a control character"
+    try:
+        url = urljoin(here, location).partition("#")[0]
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no port
+    except ValueError:  # its own words may hold what stands for a password
+        return "", "is not a valid URL"
+    if parts.scheme not in ("http", "https"):
+        return "", "is no http or https URL"
+    if "@" in parts.netloc:
+        return "", "holds credentials"
+    return url, ""
+
+
+def shown(location: str) -> str:
+    """A Location for people: without credentials, and without its query, which may be signed."""
+    head, at, tail = location.rpartition("@")  # a password may hold any other delimiter
+    if at:
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*:)?/*", head)
+        location = f"{scheme[0] if scheme else ''}***@{tail}"
+    return repr(re.split(r"[?#]", location, maxsplit=1)[0][:200])
+
+
+def _recast(error: SluicewayError, kind: type[SluicewayError], message: str) -> SluicewayError:
+    """The same failure as another class, in other words."""
+    made = kind(message)
+    vars(made).update({**vars(error), "message": made.message})
+    return made
 
 
 def validator_of(headers: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ next ones. Any thread.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import contextvars
 import os
 import weakref
@@ -379,9 +380,11 @@ class Hub:
         """Stops accepting, drains for at most `timeout_s`, flushes the ledger."""
         self.closed = True
         _open_hubs.discard(self)
-        if self.watch is not None:
-            self.watch.look_at_all()
-        self.engine.close(timeout_s)
+        try:
+            if self.watch is not None:
+                self.watch.look_at_all()
+        finally:  # a callback may want to leave (SystemExit, Ctrl-C); the books are written first
+            self.engine.close(timeout_s)
 
     def target(self, name: str, plan: Plan) -> Target:
         """The target by one look-up, made when it is new."""
@@ -408,8 +411,9 @@ _open_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    for hub in list(_open_hubs):
-        hub.close(CLOSE_AT_EXIT_S)
+    with contextlib.ExitStack() as stack:  # what one of them raises leaves no other one open
+        for hub in list(_open_hubs):
+            stack.callback(hub.close, CLOSE_AT_EXIT_S)
 
 
 _TRANSPORT = (

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sluiceway import _core
+from sluiceway import _aio, _core
 from sluiceway._failures import Writing, unwritable
 from sluiceway._frames import current_frame
 from sluiceway._hops import chat_steps, failed
@@ -54,7 +54,7 @@ class _Batch:
         self.plan = plan
         self.prompts = list(prompts)
         self.target = target = hub.target(model, plan)
-        self.chains: list[Steps] | None = None
+        self.chains: list[Steps] | None = [] if plan.fallbacks else None
         self.calls: list[_core.Call] = []
         frame = current_frame(hub)
         # Nothing follows the first call of such a batch but an error.
@@ -71,18 +71,32 @@ class _Batch:
         for name in plan.fallbacks:
             for prompt in self.prompts:
                 _checked(hub, plan, hub.target(name, plan), prompt)
-        with _core.Cork():
-            if plan.fallbacks:
-                self.chains = [chat_steps(hub, plan, model, prompt) for prompt in self.prompts]
-                self.calls = [next(steps) for steps in self.chains]
+        # Left inside of the cork, what was handed over so far is hardly ever sent.
+        with _core.Cork(), self:
+            if self.chains is not None:
+                for prompt in self.prompts:
+                    self.chains.append(chat_steps(hub, plan, model, prompt))
+                    self.calls.append(next(self.chains[-1]))
                 return
             scopes = frame.scopes
-            self.calls = [
-                start_ready(hub, target, ready, request, scopes)
-                if ready and isinstance(request, bytes)
-                else start_encoded(hub, plan, target, request, False)  # type: ignore[arg-type]
-                for request in requests
-            ]
+            for request in requests:
+                self.calls.append(
+                    start_ready(hub, target, ready, request, scopes)
+                    if ready and isinstance(request, bytes)
+                    else start_encoded(hub, plan, target, request, False)  # type: ignore[arg-type]
+                )
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Who leaves early leaves nothing that runs on and is paid. That the calls are dropped does
+        not do it: a traceback, and with it the frame, may be kept for long."""
+        if kind is not None:
+            # From the end, at once: a place that one of them gives back shall not go to the next.
+            with _core.Cork():
+                for call in reversed(self.calls):
+                    call.cancel()
 
     def result(self, number: int) -> ChatResult | None:
         """The result of a call that has ended well at once."""
@@ -113,8 +127,8 @@ def _checked(hub: Hub, plan: Plan, target: Target, prompt: Prompt) -> Encoded:
     checked(target, encoded, plan, hub)
     with Writing(target.provider.id, target.facts.model):
         body = _core.json_bytes(encoded.body)
-    # A cache's key is made of the values, not of their text.
-    if "cache_ttl_s" in plan.submit:
+    # A cache's key is made of the values, not of their text; so are a quote and a count of tokens.
+    if "cache_ttl_s" in plan.submit or plan.max_cost_nanousd is not None or plan.count_tokens:
         return encoded
     return encoded._replace(body=body)  # type: ignore[arg-type]  # the core takes both
 
@@ -123,28 +137,32 @@ def chat_many(hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> Ou
     """See `Gateway.chat_many`."""
     out: Outcomes = []
     batch = _Batch(hub, plan, model, prompts)
-    for number, call in enumerate(batch.calls):
-        call.wait()
-        try:
-            out.append(batch.result(number) or ChatResult(*run(batch.rest(number))))
-        except SluicewayError as error:
-            out.append(error)
+    with batch:
+        for number, call in enumerate(batch.calls):
+            call.wait()
+            try:
+                out.append(batch.result(number) or ChatResult(*run(batch.rest(number))))
+            except SluicewayError as error:
+                out.append(error)
     hub.ended()
     return out
 
 
 async def chat_many_async(hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> Outcomes:
     """See `AsyncGateway.chat_many`."""
+    if _aio.running_loop() is None:
+        _aio.check_host()
     out: Outcomes = []
     batch = _Batch(hub, plan, model, prompts)
-    if batch.simple and batch.calls:
-        await batch.calls[-1]  # most have ended when the last has: one turn of the task for all
-    for number, call in enumerate(batch.calls):
-        if not call.done:
-            await call
-        try:
-            out.append(batch.result(number) or ChatResult(*await run_async(batch.rest(number))))
-        except SluicewayError as error:
-            out.append(error)
+    with batch:
+        if batch.simple and batch.calls:
+            await batch.calls[-1]  # most have ended when the last has: one turn of the task for all
+        for number, call in enumerate(batch.calls):
+            if not call.done:
+                await call
+            try:
+                out.append(batch.result(number) or ChatResult(*await run_async(batch.rest(number))))
+            except SluicewayError as error:
+                out.append(error)
     hub.ended()
     return out

@@ -3,7 +3,9 @@
 Model: a method, a provider and a path. The call passes limits, breaker, budget and ledger like any
 other. Its cost has no ceiling that we could know, so it needs `max_cost_usd` (which is reserved) or
 `free=True` (an operation that costs nothing and may be executed twice, such as a poll). Where the
-body names a model with a known price and the answer reports usage, the true cost is settled.
+body names a model with a known price and the answer reports usage, the true cost is settled; where
+the usage does not hold all that is billed (_told.py), the call stays in doubt at its cap. A cap of
+0 and both words at once are an InvalidRequest.
 
     gw.raw.post("openai", "/v1/embeddings", json={...}, max_cost_usd="0.01")
     gw.raw.get("openai", "/v1/models", free=True)
@@ -30,7 +32,7 @@ from sluiceway._raw_steps import Ask, Headers, raw_steps
 from sluiceway._raw_stream import AsyncRawStream, RawStream
 from sluiceway._steps import run, run_async
 from sluiceway.config import nearest
-from sluiceway.errors import InvalidType
+from sluiceway.errors import InvalidRequest, InvalidType
 from sluiceway.options import Money, Plan
 from sluiceway.providers.dialects.encoding import words
 from sluiceway.types import DownloadResult, RawResult
@@ -52,7 +54,14 @@ class _Raw:
         self._hub = hub
         self._plan = plan
 
-    def _plan_of(self, options: dict[str, Any], max_cost_usd: Money | None) -> Plan:
+    def _plan_of(
+        self, options: dict[str, Any], max_cost_usd: Money | None, free: bool = False
+    ) -> Plan:
+        if free and max_cost_usd is not None:
+            raise InvalidRequest(
+                "free=True and max_cost_usd are both given: an operation that costs nothing has no"
+                " cap; give one"
+            )
         for name in options:
             if name not in _OPTIONS:
                 raise InvalidType(f"there is no option {name!r}{nearest(name, _OPTIONS)}")
@@ -127,7 +136,7 @@ class RawCalls(_Raw):
         """Any method. Options: timeouts, tenant, account, idempotency_key, priority, retry."""
         body = {"json": json, "content": content, "data": data, "files": files}
         ask = ask_of(method, provider, path, {**body, "free": free, "headers": headers})
-        return run(raw_steps(self._hub, self._plan_of(options, max_cost_usd), ask))
+        return run(raw_steps(self._hub, self._plan_of(options, max_cost_usd, free), ask))
 
     def get(self, provider: str, path: str, **options: Any) -> RawResult:
         """GET; most are `free=True`."""
@@ -161,7 +170,7 @@ class RawCalls(_Raw):
         """The answer's bytes as they come: an iterator and a context manager. Takes what `request`
         takes; a slow reader holds the transfer back, leaving early cancels it."""
         ask = ask_of(method, provider, path, options)
-        return RawStream(self._hub, self._plan_of(options, max_cost_usd), ask)
+        return RawStream(self._hub, self._plan_of(options, max_cost_usd, ask.free), ask)
 
     def download(
         self,
@@ -180,7 +189,8 @@ class RawCalls(_Raw):
         `url` is absolute, or with `provider` a path of its API, which gets the key. What is there
         before the end is in `path` + ".part". Free unless `max_cost_usd` is stated; only what is
         free is asked for again by itself, at most `resumes` times. Default timeouts: an hour, and
-        30 s of silence.
+        30 s of silence. Raises InvalidResponse for an answer that is no file (202: not ready yet),
+        does not fit or leads nowhere, FileError, and the errors of any call.
         """
         return self._download(
             url, path, provider, max_cost_usd, headers, resumes, on_progress, options
@@ -210,7 +220,9 @@ class AsyncRawCalls(_Raw):
         """Any method. Options: timeouts, tenant, account, idempotency_key, priority, retry."""
         body = {"json": json, "content": content, "data": data, "files": files}
         ask = ask_of(method, provider, path, {**body, "free": free, "headers": headers})
-        return await run_async(raw_steps(self._hub, self._plan_of(options, max_cost_usd), ask))
+        return await run_async(
+            raw_steps(self._hub, self._plan_of(options, max_cost_usd, free), ask)
+        )
 
     async def get(self, provider: str, path: str, **options: Any) -> RawResult:
         """GET; most are `free=True`."""
@@ -243,7 +255,7 @@ class AsyncRawCalls(_Raw):
     ) -> AsyncRawStream:
         """See `RawCalls.stream`; `async with`, `async for`, `await s.result()`."""
         ask = ask_of(method, provider, path, options)
-        return AsyncRawStream(self._hub, self._plan_of(options, max_cost_usd), ask)
+        return AsyncRawStream(self._hub, self._plan_of(options, max_cost_usd, ask.free), ask)
 
     async def download(
         self,

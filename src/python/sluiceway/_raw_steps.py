@@ -23,8 +23,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sluiceway import _core
 from sluiceway._failures import Writing, error_of
 from sluiceway._frames import current_frame
+from sluiceway._steps import free_by_cap, located
+from sluiceway._told import read_as, reading_of
 from sluiceway.config import nearest
 from sluiceway.errors import (
+    ConfigError,
     InvalidRequest,
     InvalidType,
     UnboundedOperation,
@@ -106,7 +109,7 @@ def submit_raw(hub: Hub, plan: Plan, ask: Ask) -> tuple[_core.Call, str]:
         if ask.byte_stream:
             submit["byte_stream"] = True
         typed = upload is None and not own_type  # the route's "application/json" holds
-        route = _route(hub, plan, provider, ask, model, typed)
+        route = _route(hub, plan, provider, ask, model, typed, named)
         frame = current_frame(hub)
         with Writing(ask.provider, model):
             call = hub.engine.submit(
@@ -114,7 +117,7 @@ def submit_raw(hub: Hub, plan: Plan, ask: Ask) -> tuple[_core.Call, str]:
                 body,
                 scopes=frame.scopes,
                 on_exceed=frame.wait,
-                cap_nanousd=plan.max_cost_nanousd or 0,
+                cap_nanousd=0 if ask.free else plan.max_cost_nanousd or 0,
                 **submit,
             )
     finally:
@@ -145,15 +148,29 @@ def _checked(hub: Hub, plan: Plan, ask: Ask) -> Provider | None:
             " free=True for an operation that costs nothing",
             provider=ask.provider,
         )
+    if not plan.max_cost_nanousd and not ask.free:
+        raise free_by_cap(f"what {ask.method} {ask.path} may cost", ask.provider)
     return provider
 
 
 def _route(
-    hub: Hub, plan: Plan, provider: Provider | None, ask: Ask, model: str, typed: bool
+    hub: Hub,
+    plan: Plan,
+    provider: Provider | None,
+    ask: Ask,
+    model: str,
+    typed: bool,
+    body: Mapping[str, Any],
 ) -> _core.Route:
     retry = plan.retry.key if plan.retry else None
     table = hub.price_table()  # in the key: a changed table makes other routes
-    key = (ask.provider, plan.account, retry, ask.method, ask.path, model, ask.free, typed, table)
+    operation = provider.operation_at(ask.path) if provider else None
+    dialect = operation.dialect if operation else None
+    tier, manner = reading_of(provider, dialect, body) if provider else ("", "")
+    key = (
+        *(ask.provider, plan.account, retry, ask.method, ask.path, model, ask.free, typed, table),
+        *(tier, manner),
+    )
     if key in hub.raw_routes:
         return hub.raw_routes[key]
     if provider is None:
@@ -165,16 +182,18 @@ def _route(
         base = hub.base_url(provider, plan.account) or provider.base_url
         spec["url"] = join_url(base, ask.path)
         spec["sheet"] = table.of(provider.id).get(model)
-        operation = provider.operation_at(ask.path)
-        if operation is not None:
-            spec["dialect"] = operation.dialect.core
+        spec["service_tier"] = tier
+        spec["dialect"] = read_as((dialect or provider.dialect).core, manner)
         if not typed:
             spec["headers"] = [pair for pair in spec["headers"] if pair[0] != "content-type"]
     spec["method"] = ask.method
     spec["lenient"] = True  # an answer need not hold what the dialect looks for
     spec["free"] = ask.free
     spec["keep_headers"] = True
-    return hub.raw_route(key, spec)
+    try:
+        return hub.raw_route(key, spec)
+    except ConfigError as error:
+        raise (located(error, hub, provider, plan) if provider else error) from None
 
 
 def _headers(headers: Mapping[Any, Any]) -> list[tuple[str, str]]:

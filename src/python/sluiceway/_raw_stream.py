@@ -4,7 +4,8 @@ Model: the call is submitted when the stream is entered or first iterated; until
 is a call like any other (limited, refused, tried again where that is safe). From then on it yields
 `bytes` in pieces of at most some 64 kB, as many at a time as have come. The core holds 256 kB for a
 reader that is slow, then pauses the transfer, and goes on when they are taken; other transfers do
-not notice. Leaving the `with` block early, or dropping the object, cancels the upstream call.
+not notice. Leaving early (the `with` block, `close()` or `aclose()`, a cancelled `result()`), or
+dropping the object, cancels the upstream call.
 
     with gw.raw.stream("POST", "openai", "/v1/audio/speech", json={...}, max_cost_usd="0.10") as s:
         s.status_code, s.headers["content-type"]
@@ -16,7 +17,7 @@ A body is whole only with its Content-Length, last chunk or END_STREAM; one that
 `StreamBroken` after its last piece. What a paid stream cost is known where its request says it
 (characters of a speech), else it is in doubt at `max_cost_usd`, as for other raw calls.
 
-One consumer at a time. Memory: what is in hand, and 256 kB in the core.
+One reader at a time; see _delivery.py. Memory: what is in hand, and 256 kB in the core.
 """
 
 from __future__ import annotations
@@ -49,19 +50,21 @@ class _RawStream(Delivery[bytes, RawResult]):
         self._name = ask.provider
 
     def _begin(self) -> Call:
-        self._check_open()
-        self._call, self._name = submit_raw(self._hub, self._plan, self._ask)
-        return self._call
+        call, self._name = submit_raw(self._hub, self._plan, self._ask)
+        return call
 
-    def _take(self, pieces: Sequence[bytes]) -> None:
+    def _take(self, call: Call, pieces: Sequence[bytes]) -> None:
         """Keeps a batch; an empty one is the end, which raises when it was not a good one."""
+        if not pieces and not call.done:
+            return  # woken for nothing
+        self._begun = True
         self._pending = list(reversed(pieces))
-        if pieces or self._call is None:
+        if pieces:
             return
         self._over = True
         self._hub.ended()
-        if not self._call.ok:
-            raise error_of(self._call, self._name, ())
+        if not call.ok:
+            raise error_of(call, self._name, ())
 
     def _finished(self) -> RawResult:
         call = self._call
@@ -93,14 +96,13 @@ class RawStream(_RawStream, Blocking[bytes, RawResult]):
 
     __slots__ = ()
 
-    def _start(self) -> None:
-        self._take(self._begin().next_bytes_wait())
-
     def _more(self, call: Call) -> Sequence[bytes]:
         return call.next_bytes_wait()
 
     def result(self) -> RawResult:
-        """How it ended, without the body; reads what is left of it first, and drops it."""
+        """How it ended, without the body; reads what is left of it first, and drops it. Raises
+        what ended it badly, also `Cancelled` for a stream that was left. Being left itself cancels
+        the stream."""
         return self._read_to_the_end()
 
 
@@ -109,12 +111,11 @@ class AsyncRawStream(_RawStream, Awaited[bytes, RawResult]):
 
     __slots__ = ()
 
-    async def _start(self) -> None:
-        self._take(await self._begin().next_bytes())
-
     def _more(self, call: Call) -> Awaitable[Sequence[bytes]]:
         return call.next_bytes()
 
     async def result(self) -> RawResult:
-        """How it ended, without the body; reads what is left of it first, and drops it."""
+        """How it ended, without the body; reads what is left of it first, and drops it. Raises
+        what ended it badly, also `Cancelled` for a stream that was left. Being left itself cancels
+        the stream."""
         return await self._read_to_the_end()

@@ -12,19 +12,19 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluiceway import _core
+from sluiceway import _aio, _core
 from sluiceway._failures import Writing, dollars, unbounded, unwritable
 from sluiceway._frames import current_frame
-from sluiceway.errors import (
-    InvalidRequest,
-    SluicewayError,
-)
+from sluiceway._told import route_of
+from sluiceway.config import DEFAULT_ACCOUNT
+from sluiceway.errors import ConfigError, InvalidRequest, SluicewayError
 from sluiceway.money import usd_of
 from sluiceway.providers.dialects.encoding import Encoded
 
 if TYPE_CHECKING:
     from sluiceway._hub import Hub, Target
     from sluiceway.options import Plan
+    from sluiceway.providers.registry import Provider
 
 R = TypeVar("R")
 
@@ -53,6 +53,8 @@ def run(steps: Generator[Any, Any, R]) -> R:
 
 async def run_async(steps: Generator[Any, Any, R]) -> R:
     """Drives steps on the running loop; cancelling the task cancels the call."""
+    if _aio.running_loop() is None:
+        _aio.check_host()
     try:
         call = next(steps)
         while True:
@@ -123,7 +125,7 @@ def _make_ready(hub: Hub, plan: Plan, target: Target, stream: bool) -> _core.Rea
         return None
     try:
         return _core.Ready(
-            target.route_for("", hub.engine),
+            _route(hub, plan, target, ""),
             encoded.body,
             _MARKER,
             max_output_tokens=encoded.max_output_tokens,
@@ -172,7 +174,10 @@ def start_encoded(
 
 
 def checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
-    """Refuses what has no price or no bound; the cap to reserve instead of a ceiling, or -1."""
+    """Refuses what has no price or no bound; the cap to reserve instead of a ceiling, or -1.
+
+    A cap of 0 reserves nothing, so it lets through only what is bounded, priced and free.
+    """
     cap = plan.max_cost_nanousd
     if cap is None:
         if encoded[4] or not target.priced:
@@ -181,6 +186,8 @@ def checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
             raise unbounded(encoded[5], target.provider.id, target.facts.model)
         return -1
     if encoded[5] or not target.has_price(encoded[4]):
+        if not cap:
+            raise free_by_cap(f"what {target.name} costs here", target.provider.id)
         return cap
     # Bounded and priced: the ceiling is true by itself, and the cap is a promise to keep.
     quote = price(hub, plan, target, encoded)
@@ -193,6 +200,39 @@ def checked(target: Target, encoded: Encoded, plan: Plan, hub: Hub) -> int:
             model=target.facts.model,
         )
     return -1
+
+
+def free_by_cap(what: str, provider: str) -> InvalidRequest:
+    """The error for a cap of 0 on what is not known to be free: it would count as nothing."""
+    return InvalidRequest(
+        f'max_cost_usd="0" where {what} is not known: state a cap above 0; what costs nothing is'
+        " called with free=True (gw.raw)",
+        provider=provider,
+    )
+
+
+def located(error: ConfigError, hub: Hub, provider: Provider, plan: Plan) -> ConfigError:
+    """The error of a route that cannot be made; where it is the URL, with where that was set."""
+    from sluiceway._hub import SIMULATOR_URL
+
+    if "URL" not in str(error):
+        return error
+    if hub.keys.get(provider.base_url_env):
+        source = provider.base_url_env
+    elif hub.keys.get(SIMULATOR_URL):
+        source = SIMULATOR_URL
+    else:
+        source = f"base_url of [accounts.{provider.id}.{plan.account or DEFAULT_ACCOUNT}]"
+    return ConfigError(
+        f'{error}; it was set by {source}, and looks like "https://host/path"', provider=provider.id
+    )
+
+
+def _route(hub: Hub, plan: Plan, target: Target, tier: str) -> _core.Route:
+    try:
+        return target.route_for(tier, hub.engine)
+    except ConfigError as error:
+        raise located(error, hub, target.provider, plan) from None
 
 
 def price(
@@ -210,7 +250,7 @@ def price(
     """
     with Writing(target.provider.id, target.facts.model):
         quote: dict[str, Any] = hub.engine.quote(
-            target.route_for(encoded.service_tier, hub.engine),
+            _route(hub, plan, target, encoded.service_tier),
             encoded.body,
             max_output_tokens=encoded.max_output_tokens,
             prompt_allowance=encoded.prompt_allowance,
@@ -242,7 +282,13 @@ def submit(
     options: dict[str, Any],
 ) -> _core.Call:
     body, maximum, allowance, buckets, tier, _ = encoded
-    route = target.route if not tier and target.route else target.route_for(tier, hub.engine)
+    if cap >= 0:  # no bound, or no price: the usage may not hold all that is billed
+        try:
+            route = route_of(target, encoded, hub.engine)
+        except ConfigError as error:
+            raise located(error, hub, target.provider, plan) from None
+    else:
+        route = target.route if not tier and target.route else _route(hub, plan, target, tier)
     frame = hub.frame.get() or hub.root or current_frame(hub)
     with Writing(target.provider.id, target.facts.model):
         call: _core.Call = hub.engine.submit(

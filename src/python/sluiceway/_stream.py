@@ -2,15 +2,16 @@
 
 Model: the stream starts when it is entered or first iterated. Until its first delta it is a call
 like any other (retried, fallen back, refused); from then on it is one transfer whose deltas come in
-batches, as many as were parsed since the last wake-up. Leaving the `with` block early, or dropping
-the object, cancels the upstream call. An error after the first delta carries the partial `text`.
+batches, as many as were parsed since the last wake-up. Leaving early (the `with` block, `close()`
+or `aclose()`, a cancelled `result()`), or dropping the object, cancels the upstream call. An error
+after the first delta carries the partial `text`.
 
     with gw.stream("anthropic/claude-haiku-5-5", "A story") as s:
         for delta in s:
             print(delta.text, end="")
         print(s.result().cost)
 
-One consumer at a time. Memory: the batch in hand; the core keeps the whole text.
+One reader at a time; see _delivery.py. Memory: the batch in hand; the core keeps the whole text.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sluiceway.types import ChatResult, Delta
 
 if TYPE_CHECKING:
     from sluiceway._core import Call
+    from sluiceway._hops import Steps
     from sluiceway._hub import Hub
     from sluiceway.options import Plan
 
@@ -39,6 +41,7 @@ class _Stream(Delivery[Delta, ChatResult]):
         "_model",
         "_plan",
         "_prompt",
+        "_steps",
         "_texts",
         "model",
     )
@@ -50,20 +53,42 @@ class _Stream(Delivery[Delta, ChatResult]):
         self._model = model
         self._prompt = prompt
         self._before: Before = ()
+        self._steps: Steps | None = None  # until somebody serves
         self._texts: list[str] = []  # of all batches; the core gives the whole text at the end
         self.model = model  # who is answering, once the stream has started
 
-    def _begin(self) -> Any:
-        self._check_open()
+    def _begin(self) -> Call:
         prompt, self._prompt = self._prompt, None
-        return chat_steps(self._hub, self._plan, self._model, prompt, stream=True)
+        self._steps = chat_steps(self._hub, self._plan, self._model, prompt, stream=True)
+        try:
+            call: Call = next(self._steps)
+        except BaseException:
+            self._over = True  # nothing was sent, and nothing can be
+            raise
+        return call
 
-    def _served(self, served: tuple[Any, str, Before], events: Sequence[Delta]) -> None:
-        self._call, self.model, self._before = served
-        self._take(events)
+    def _goes_on(self, steps: Steps, served: bool) -> bool:
+        """Whether another hop follows the first batch; if not, who served is known."""
+        try:
+            self._call = steps.send(served)
+        except StopIteration as stop:
+            self._call, self.model, self._before = stop.value
+            self._steps = None
+            self._begun = True
+            return False
+        except BaseException:
+            self._leave()
+            raise
+        if self._over:  # left meanwhile, when the hop before had just ended
+            self._call.cancel()
+        return True
 
-    def _take(self, events: Sequence[Delta]) -> None:
+    def _take(self, call: Call, events: Sequence[Delta]) -> None:
         """Keeps a batch; an empty one is the end, which raises when it was not a good one."""
+        if not events and not call.done:
+            return  # woken for nothing
+        if self._steps is not None and self._goes_on(self._steps, bool(events)):
+            return
         for event in events:
             if event.kind == "text":
                 self._texts.append(event.text)
@@ -71,8 +96,7 @@ class _Stream(Delivery[Delta, ChatResult]):
         if not events:
             self._over = True
             self._hub.ended()
-            call = self._call
-            if call is not None and not call.ok:
+            if not call.ok:
                 raise self._failure(call)
 
     def _failure(self, call: Call) -> SluicewayError:
@@ -84,8 +108,6 @@ class _Stream(Delivery[Delta, ChatResult]):
         call = self._call
         if call is None:
             raise Cancelled("this stream was closed before it started")
-        if not call.done:
-            raise RuntimeError("the stream has not ended")
         if not call.ok:
             raise self._failure(call)
         return ChatResult(call, self.model, self._before)
@@ -106,26 +128,12 @@ class ChatStream(_Stream, Blocking[Delta, ChatResult]):
 
     __slots__ = ()
 
-    def _start(self) -> None:
-        steps = self._begin()
-        events: Sequence[Delta] = ()
-        try:
-            call = next(steps)
-            while True:
-                self._call = call
-                events = call.next_events_wait()
-                call = steps.send(bool(events))
-        except StopIteration as stop:
-            self._served(stop.value, events)
-        except BaseException:
-            self._over = self._call is None or self._call.done
-            raise
-
     def _more(self, call: Call) -> Sequence[Delta]:
         return call.next_events_wait()
 
     def result(self) -> ChatResult:
-        """The whole answer; reads the stream to its end first. Raises what ended it badly."""
+        """The whole answer; reads the stream to its end first. Raises what ended it badly, also
+        `Cancelled` for a stream that was left. Being left itself cancels the stream."""
         return self._read_to_the_end()
 
 
@@ -134,24 +142,10 @@ class AsyncChatStream(_Stream, Awaited[Delta, ChatResult]):
 
     __slots__ = ()
 
-    async def _start(self) -> None:
-        steps = self._begin()
-        events: Sequence[Delta] = ()
-        try:
-            call = next(steps)
-            while True:
-                self._call = call
-                events = await call.next_events()
-                call = steps.send(bool(events))
-        except StopIteration as stop:
-            self._served(stop.value, events)
-        except BaseException:
-            self._over = self._call is None or self._call.done
-            raise
-
     def _more(self, call: Call) -> Awaitable[Sequence[Delta]]:
         return call.next_events()
 
     async def result(self) -> ChatResult:
-        """The whole answer; reads the stream to its end first. Raises what ended it badly."""
+        """The whole answer; reads the stream to its end first. Raises what ended it badly, also
+        `Cancelled` for a stream that was left. Being left itself cancels the stream."""
         return await self._read_to_the_end()

@@ -19,6 +19,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sluiceway import _aio
 from sluiceway._hops import chat_steps, failed
 from sluiceway._hub import Hub
 from sluiceway._job_steps import batch_steps, row_of
@@ -239,13 +240,19 @@ class AsyncGateway(_View):
 
     async def chat(self, model: str, prompt: Prompt, **options: Unpack[ChatOptions]) -> ChatResult:
         """See `Gateway.chat`; cancelling the task cancels the call upstream."""
+        if not _aio.tasks and _aio.running_loop() is None:
+            _aio.check_host()
         plan = self._plan_of(options) if options else self._plan
         hub = self._hub
         if plan.fallbacks:
             return ChatResult(*await run_async(chat_steps(hub, plan, model, prompt)))
         target = hub.target(model, plan)
         call = start(hub, plan, target, prompt, False)
-        await call
+        try:
+            await call
+        except RuntimeError:  # no loop, though `tasks` has one of another thread
+            call.cancel()
+            raise
         if hub.watch is not None:
             hub.ended()
         if call.ok:

@@ -3,16 +3,21 @@
     limiter = TokenBucket(capacity=100, rate_per_s=10)
     breaker = CircuitBreaker(failure_threshold=5, recovery_timeout_s=60)
 
-    @guarded(limiter, breaker, retry=Retry(attempts=3))
+    @guarded(limiter, breaker, retry=Retry(attempts=3, on=ConnectionRefusedError))
     def legacy_call(): ...
 
 Model: `guarded` wraps a function or a coroutine function. Each attempt takes a permit from every
 breaker, then waits for every bucket, then runs; its end is reported to the breakers. After a
 failure that `retry.on` names it backs off with full jitter (AWS architecture blog, "Exponential
 backoff and jitter", 2015) and tries again. An open breaker raises `BreakerOpen` at once, a bucket
-whose wait passes `max_wait_s` raises `LimitExceeded`; neither is retried. An exception of
-Sluiceway's own is tried again only if it says `retryable`. Waiting is time.sleep or asyncio.sleep,
-or what was passed.
+whose wait passes `max_wait_s` raises `LimitExceeded`; neither is retried. Waiting is time.sleep or
+asyncio.sleep, or what was passed.
+
+What is run again. `Retry()` alone runs the function again after every `Exception`, a TimeoutError
+included: of a function of yours nobody here can know whether it was executed before it failed, and
+what is paid may then be paid twice. Name in `Retry(on=...)` only what proves that nothing happened.
+An exception of Sluiceway's own knows: it is tried again only if it says `retryable`, and one that
+tells nothing of the service (a bad argument, a budget that is used up) is no failure to a breaker.
 
 The state lives in the compiled core and is shared by all threads and loops; nothing here locks.
 Bounds: a bucket and a breaker are a few hundred bytes; a permit costs about a microsecond.
@@ -26,7 +31,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sluiceway import _core
-from sluiceway.errors import BreakerOpen, InvalidRequest, InvalidType, LimitExceeded, SluicewayError
+from sluiceway._callables import COROUTINE, kind_of
+from sluiceway.errors import (
+    BadRequest,
+    BreakerOpen,
+    DeadlineExceeded,
+    InvalidRequest,
+    InvalidType,
+    LimitExceeded,
+    ProviderError,
+    SluicewayError,
+)
 from sluiceway.options import Retry, whole
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +50,6 @@ Permits = list[Permit]
 Sleep = Callable[[float], object]
 AsyncSleep = Callable[[float], Awaitable[object]]
 
-_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
 _FACTOR_MAX = 2**30
 
 
@@ -91,7 +105,8 @@ class TokenBucket:
 class CircuitBreaker:
     """Opens after `failure_threshold` failures in a row; one probe decides after the timeout.
 
-    `ignore` names exceptions that are no failures of the guarded function, such as a bad argument.
+    `ignore` names exceptions that are no failures of the guarded function, such as a bad argument;
+    Sluiceway's own for what was wrong with the call (InvalidRequest, BudgetExceeded) never are.
     """
 
     __slots__ = ("_breaker", "_core_enter", "_core_leave", "ignore", "name")
@@ -138,6 +153,8 @@ class CircuitBreaker:
             result = "success"
         elif isinstance(error, self.ignore) or not isinstance(error, Exception):
             result = "ignored"  # not its fault; a cancel or a Ctrl-C is the caller's
+        elif isinstance(error, SluicewayError) and not _of_the_service(error):
+            result = "ignored"
         else:
             result = "failure"
         self._core_leave(permit, result, duration_s)
@@ -164,7 +181,7 @@ def guarded(
     policy = _Policy(buckets, breakers, retry, random)
 
     def decorate(fn: F) -> F:
-        if _is_coroutine_function(fn):
+        if kind_of(fn) == COROUTINE:
             return _wrap_async(fn, policy, async_sleep)  # type: ignore[return-value]
         return _wrap(fn, policy, sleep)  # type: ignore[return-value]
 
@@ -291,15 +308,12 @@ def _leave_all(
         breaker._leave(permit, error, duration_s)
 
 
-def _is_coroutine_function(fn: Any) -> bool:
-    """Looks through partials, methods and callable objects; `inspect` would cost an import."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    code = getattr(fn, "__code__", None)
-    if code is None:
-        method: Any = type(fn).__dict__.get("__call__")
-        code = getattr(method, "__code__", None)
-    return code is not None and bool(code.co_flags & _CO_COROUTINE)
+def _of_the_service(error: SluicewayError) -> bool:
+    """Whether an error of Sluiceway's own tells of the service's health, as its breakers see it
+    (docs/reference/outcomes.md): not one of the caller's, of a budget, or a request refused."""
+    if isinstance(error, BadRequest):
+        return False
+    return isinstance(error, ProviderError | DeadlineExceeded)
 
 
 def _async_sleep() -> AsyncSleep:

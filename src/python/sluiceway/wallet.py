@@ -20,8 +20,8 @@ budget: calls run under it. Other units are counted in thousandths and are for d
         credits.deduct(3, reason="a short video")
 
 Amounts are `Decimal` out, and str, int or Decimal in; a float is an InvalidType. A key makes a
-top-up or a deduction happen once, whoever repeats it. Each write is one commit; a deduction that
-takes from both parts is two, of which the first is refunded if the second does not fit.
+top-up or a deduction happen once, whoever repeats it, whatever was refunded since; the same key
+with another amount is an InvalidRequest. Each write is one commit.
 
 Time: reading and writing, about a millisecond on a good disk. Any thread, any process.
 """
@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sluiceway._booking import Booking, book, stated
+from sluiceway._booking import Booking, book_parts, refund, stated
 from sluiceway._budget import Budget
 from sluiceway._failures import budget_exceeded
 from sluiceway._frames import Frame
@@ -54,7 +54,6 @@ from sluiceway.types import CallResult, Estimate, Frozen
 if TYPE_CHECKING:
     from sluiceway._hub import Hub
 
-TRIES_MAX = 5
 _set = object.__setattr__
 
 
@@ -271,38 +270,44 @@ class Wallet:
         """
         stated(reason, "reason", "say what the deduction is for")
         asked = self._positive(amount)
-        key = None if idempotency_key is None else self._key(idempotency_key)
-        if self._month is None:
-            bookings = [self._take(self._purse, asked, reason, operation, key, force)]
-        else:
-            bookings = self._take_both(asked, reason, operation, key, force)
-        return Deduction(units_of(asked, self._decimals), self.unit, tuple(bookings))
+        key = "" if idempotency_key is None else self._key(idempotency_key)
+        # In the wallet alone: what a customer pays is no cost of the day's.
+        frame = Frame((), (), {}, None, None).enter(self._purse, (self._purse,))
+        try:
+            bookings = book_parts(
+                self._hub,
+                frame,
+                operation,
+                asked,
+                evidence=reason,
+                idempotency_key=key,
+                force=force,
+                counted_in=self.unit,
+                allowance=None if self._month is None else self._month.scope,
+                any_scopes=True,  # the key is the wallet's, whichever part pays
+            )
+        except BudgetExceeded:
+            if self._month is None:
+                raise
+            raise self._too_little(asked) from None  # tells of both parts
+        return Deduction(units_of(asked, self._decimals), self.unit, bookings)
 
     def refund(
         self, call: CallResult | Deduction | Booking | str, amount: Money, reason: str
     ) -> Decimal:
         """Gives back part of what a call or a deduction cost, where it was taken; the new balance.
 
-        InvalidRequest if that is more than it cost and was not refunded before. Of a deduction in
-        two parts, what was topped up comes back first.
+        InvalidRequest if that is more than it cost and was not refunded before, or if it is not of
+        this wallet. Of a deduction in two parts, what was topped up comes back first.
         """
         stated(reason, "reason", "say why the money comes back")
-        left = self._positive(amount)
-        if not isinstance(call, Deduction):
-            call_id = call if isinstance(call, str) else call.call_id
-            self._hub.settled()  # a call that has just ended is settled a moment later
-            self._hub.engine.ledger_refund(call_id, left, reason)
-            return self.balance
-        parts = []
-        for booking in reversed(call.bookings):
-            part = min(left, amount_of(booking.amount, self._decimals, "amount"))
-            left -= part
-            parts.append((booking.call_id, part))
-        if left:
-            raise InvalidRequest(f"the deduction was {call.amount:f}; more cannot be refunded")
-        for call_id, part in parts:
-            if part:
-                self._hub.engine.ledger_refund(call_id, part, reason)
+        if isinstance(call, Deduction):
+            ids = [booking.call_id for booking in reversed(call.bookings)]
+        else:
+            ids = [_call_id(call)]
+        names = [part.name for part in self._parts()]
+        back = self._positive(amount)
+        refund(self._hub, ids, back, reason, counted_in=self.unit, within=names)
         return self.balance
 
     # --- inside
@@ -338,71 +343,6 @@ class Wallet:
         entries = self._hub.engine.ledger_movements(list(sources))
         return sorted(movements(entries, sources), key=lambda move: move.at_s)
 
-    def _take(
-        self, part: Budget, amount: int, reason: str, operation: str, key: str | None, force: bool
-    ) -> Booking:
-        # In the wallet alone: what a customer pays is no cost of the day's.
-        return book(
-            self._hub,
-            Frame((), (), {}, None, None).enter(part, (part,)),
-            operation,
-            amount,
-            note=reason,
-            idempotency_key=key,
-            force=force,
-            counted_in=self.unit,
-        )
-
-    def _take_both(
-        self, asked: int, reason: str, operation: str, key: str | None, force: bool
-    ) -> list[Booking]:
-        """From the month what it has, the rest from what was topped up.
-
-        With a key the month's booking is made in any case, with nothing if need be: whoever repeats
-        the deduction learns from it how much was taken there.
-        """
-        assert self._month is not None
-        first_key, rest_key = (None, None) if key is None else (f"{key}/1", f"{key}/2")
-        for _ in range(TRIES_MAX):
-            month, purse = self._left()
-            part = min(asked, max(month, 0))
-            enough = asked - part <= purse or force
-            if not enough:
-                if key is None:
-                    break
-                part = 0
-            done: list[Booking] = []
-            if part or key is not None:
-                try:
-                    done = [self._take(self._month, part, reason, operation, first_key, False)]
-                except BudgetExceeded:
-                    continue  # somebody was faster: look again
-                if done[0].duplicate:
-                    part = self._cost_of(done[0].call_id)
-                    done = [done[0].with_amount(units_of(part, self._decimals))]
-            if part >= asked:
-                return done
-            try:
-                rest = self._take(self._purse, asked - part, reason, operation, rest_key, force)
-            except BudgetExceeded:
-                if part and not done[0].duplicate:
-                    note = "the rest of the deduction did not fit"
-                    self._hub.engine.ledger_refund(done[0].call_id, part, note)
-                if key is not None:
-                    break
-                continue
-            return [*done, rest] if part else [rest]
-        raise self._too_little(asked)
-
-    def _cost_of(self, call_id: str) -> int:
-        """What a booking costs now."""
-        cost = 0
-        for entry in self._hub.engine.ledger_history(call_id):
-            if entry["kind"] in ("settle", "correct", "refund"):
-                sign = -1 if entry["kind"] == "refund" else 1
-                cost += sign * entry["amount_nanousd"]
-        return cost
-
     def _too_little(self, asked: int) -> BudgetExceeded:
         raws = self._raws()
         words = ("limit", "settled", "held", "in_doubt")
@@ -413,6 +353,13 @@ class Wallet:
 
     def __repr__(self) -> str:
         return f"Wallet({self.name}, {self.unit})"
+
+
+def _call_id(call: object) -> str:
+    call_id = call if isinstance(call, str) else getattr(call, "call_id", None)
+    if not isinstance(call_id, str):
+        raise InvalidType(f"a refund is of a result, a deduction or a call id, not of {call!r}")
+    return call_id
 
 
 def _left_of(raw: dict[str, Any]) -> int:

@@ -80,6 +80,31 @@ TEST(ReadTimeout, AnUploadThatGoesOnIsNotSilent) {
   EXPECT_EQ(stuck.ending().outcome, Outcome::kInDoubt);
 }
 
+// A handshake or a wait for a place of 5 s is the connect and pool time-outs' business; the silence
+// is counted from the request's first byte on.
+TEST(ReadTimeout, DoesNotCountBeforeTheFirstByte) {
+  for (const std::size_t bytes : {2, 100'000}) {
+    const Timed fine(FakeTimeline()
+                         .takes(5 * kSecond)
+                         .executed(5'100 * kMs)
+                         .answer(5'200 * kMs, 200, chat_body(1, 1)),
+                     0, 300 * kMs, bytes);
+    EXPECT_EQ(fine.ending().kind, ErrorKind::kNone) << fine.ending().message;
+    const Timed silent(FakeTimeline().takes(5 * kSecond).executed(5 * kSecond), 0, 300 * kMs,
+                       bytes);
+    EXPECT_EQ(silent.ending().latency_ns, 5'300 * kMs);
+    EXPECT_EQ(silent.ending().outcome, Outcome::kInDoubt);
+  }
+}
+
+TEST(InvalidRequest, IsNoFailureOfTheProviderAndNotTriedAgain) {
+  const Timed t(FakeTimeline().fail(kMs, http::TransferError::kInvalidRequest), 0, 0);
+  EXPECT_EQ(t.ending().kind, ErrorKind::kInvalidRequest);
+  EXPECT_EQ(t.ending().outcome, Outcome::kNeverSent);
+  EXPECT_EQ(t.ending().attempts.size(), 1u);
+  EXPECT_EQ(outcome_row(t.ending().failure).breaker, BreakerWord::kIgnored);
+}
+
 TEST(BodyParts, AChangedFileIsInvalidUnsentOrInDoubtAfterwards) {
   const Timed unsent(FakeTimeline().fail(5 * kMs, http::TransferError::kBodyChanged), 0, 0);
   EXPECT_EQ(unsent.ending().kind, ErrorKind::kInvalidRequest);

@@ -50,6 +50,16 @@ TEST(Stream, DeltasArriveAndTheFinalUsageSettles) {
   EXPECT_EQ(s.sim.balance(*s.scope).settled, 120'000);
 }
 
+// A server that keeps the body open after its last event: the call ends a moment later, whole.
+TEST(Stream, TheTerminatorEndsItThoughTheBodyStaysOpen) {
+  Streamed s(start().body(6 * kMs, kFirst).body(7 * kMs, std::string(kFinish) + kUsage + kDone));
+  EXPECT_EQ(s.call->ending().kind, ErrorKind::kNone) << s.call->ending().message;
+  EXPECT_EQ(s.call->ending().latency_ns, 207 * kMs);
+  EXPECT_EQ(s.text, "He");
+  EXPECT_EQ(s.sim.balance(*s.scope).settled, 120'000);
+  EXPECT_EQ(s.sim.balance(*s.scope).in_doubt, 0);
+}
+
 TEST(Stream, ACutStreamIsInDoubtAtItsCeilingAndKeepsThePartialText) {
   Streamed s(start().body(6 * kMs, kFirst).fail(7 * kMs, TransferError::kPartialBody));
   EXPECT_EQ(s.call->ending().kind, ErrorKind::kStreamBroken);

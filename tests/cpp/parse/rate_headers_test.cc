@@ -212,6 +212,9 @@ TEST(RetryAfter, TakesTheFinerPositiveValue) {
   EXPECT_EQ(retry_after_ns("Thu, 01 Jan 2026 00:00:30 GMT", "", k2026 + 500'000'000),
             29'500'000'000);
   EXPECT_EQ(retry_after_ns("Sun, 06 Nov 1994 08:49:37 GMT", "", k2026), 0);
+  for (const char* many : {"9223372037", "99999999999999999999999"}) {
+    EXPECT_GE(retry_after_ns(many, "", k2026), 3'650 * 86'400 * kSecond);  // long, not absent
+  }
   EXPECT_EQ(retry_after_ns("", "", k2026), std::nullopt);
   EXPECT_EQ(retry_after_ns("-5", "", k2026), std::nullopt);
   EXPECT_EQ(retry_after_ns("tomorrow", "later", k2026), std::nullopt);

@@ -281,7 +281,7 @@ int SimDisk::random_bytes(int count, char* out) {
 int SimDisk::record_lock(int command, struct flock* lock) {
   const auto found = record_locks_.find(lock->l_start);
   const bool others = found != record_locks_.end() && found->second != process_;
-  if (command == F_GETLK) {
+  if (command == F_OFD_GETLK) {
     lock->l_type = static_cast<short>(others ? F_WRLCK : F_UNLCK);
     return 0;
   }
@@ -294,10 +294,10 @@ int SimDisk::record_lock(int command, struct flock* lock) {
     record_locks_[lock->l_start] = process_;
     return 0;
   }
-  if (command == F_SETLKW && lock_trouble_.empty()) {
+  if (command == F_OFD_SETLKW && lock_trouble_.empty()) {
     lock_trouble_ = "byte " + std::to_string(lock->l_start) + " of the lock file was left locked";
   }
-  errno = command == F_SETLKW ? EDEADLK : EAGAIN;
+  errno = command == F_OFD_SETLKW ? EDEADLK : EAGAIN;
   return -1;
 }
 

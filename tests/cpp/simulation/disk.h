@@ -9,9 +9,10 @@
 // later writes, each one whole, torn at a sector, or not at all. A killed process's handles fail
 // from the next operation on and change nothing.
 //
-// fcntl(F_SETLK, F_SETLKW, F_GETLK) of this program is answered from here (disk.cc defines the
-// symbol): a real process never sees its own locks as another's, ours must. A lock that would have
-// to be waited for is a fault of the ledger, since no transaction spans two steps of a simulation.
+// fcntl(F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK) of this program is answered from here (disk.cc
+// defines the symbol): a real process never sees its own locks as another's, ours must. A lock that
+// would have to be waited for is a fault of the ledger, since no transaction spans two steps of a
+// simulation.
 //
 // Bounds: memory as large as the files; a read or write is a copy. Threads: one.
 // Sources: sqlite.org/vfs.html and wal.html; the idea is TigerBeetle's VOPR.

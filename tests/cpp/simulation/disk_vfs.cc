@@ -118,7 +118,7 @@ extern "C" int fcntl(int fd, int command, ...) {
   va_start(arguments, command);
   void* argument = va_arg(arguments, void*);
   va_end(arguments);
-  if (command == F_SETLK || command == F_SETLKW || command == F_GETLK) {
+  if (command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK) {
     return sluiceway::simulation::SimDisk::instance().record_lock(
         command, static_cast<struct flock*>(argument));
   }

@@ -99,7 +99,8 @@ void World::refund_one(Process& process) {
     trace("refund " + std::to_string(amount) + " of call " + name);
     refunds_[name] = {amount, false};
     guarded(process, [&] {
-      const auto left = process.engine->ledger().refund(caller.call_id, amount, "a credit note");
+      const auto left = process.engine->ledger().refund(
+          {.calls = {caller.call_id}, .amount = amount, .evidence = "a credit note"});
       if (left.ok()) {
         refunds_[name].certain = true;
       } else if (!unknown(left.status())) {

@@ -146,9 +146,7 @@ class MutatedLedger final : public Ledger, public store::VerdictSink {
                           std::string idempotency_key) override {
     return inner_->grant(id, scope, amount, std::move(evidence), std::move(idempotency_key));
   }
-  StatusOr<Nanousd> refund(const Id& call, Nanousd amount, std::string evidence) override {
-    return inner_->refund(call, amount, std::move(evidence));
-  }
+  StatusOr<Nanousd> refund(const store::Refund& refund) override { return inner_->refund(refund); }
   Status create_job(store::JobRow row) override { return inner_->create_job(std::move(row)); }
   Status update_job(store::JobUpdate update) override {
     return inner_->update_job(std::move(update));

@@ -51,7 +51,7 @@ class ArchiveTest : public LedgerFixture {
     call(1, 10);
     call(2, 20);
     call(3, 30);
-    EXPECT_EQ(*ledger_->refund(make_id(3), 5, "credit"), 25);
+    EXPECT_EQ(*ledger_->refund({.calls = {make_id(3)}, .amount = 5, .evidence = "credit"}), 25);
     EXPECT_EQ(*ledger_->grant(make_id(90), *video_, 1'000, "payment"), 101'000);
     clock_.advance(30 * kDay);
     call(4, 40);
@@ -78,9 +78,9 @@ class ArchiveTest : public LedgerFixture {
   std::string archived() {
     return calls_of([&](const auto& use) { return read_archive(archive_path(), {}, use); });
   }
-  // Of the ledger and the archive together: how many entries, and what they settle.
-  std::pair<std::int64_t, Nanousd> together() {
-    const std::string paths[] = {archive_path()};
+  // Of the ledger and the archives together: how many entries, and what they settle.
+  std::pair<std::int64_t, Nanousd> together() { return together({archive_path()}); }
+  std::pair<std::int64_t, Nanousd> together(const std::vector<std::string>& paths) {
     std::pair<std::int64_t, Nanousd> sums;
     const Status status = ledger_->read_entries({.archives = paths}, [&](auto rows) {
       for (const Entry& row : rows) {
@@ -119,13 +119,15 @@ TEST_F(ArchiveTest, ClosedMonthsMoveAndTheBooksStay) {
   expect_archive_right(8);
   EXPECT_EQ(ledger_->balance(*video_)->settled, 10 + 20 + 25 + 40 + 60);
   // An archived call is not changed any more, and the answer says where it is and what it cost.
-  const Status archived_call = ledger_->refund(make_id(1), 1, "x").status();
+  const Status archived_call =
+      ledger_->refund({.calls = {make_id(1)}, .amount = 1, .evidence = "x"}).status();
   EXPECT_EQ(archived_call.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_NE(to_std(archived_call.message()).find("is in the archive " + archive_path() + " at 10,"),
             std::string_view::npos)
       << archived_call;
   EXPECT_EQ(ledger_->resolve(make_id(1), 1, "x").code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(ledger_->refund(make_id(77), 1, "x").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ledger_->refund({.calls = {make_id(77)}, .amount = 1, .evidence = "x"}).status().code(),
+            absl::StatusCode::kNotFound);
   // The open call ends; its month follows into the same file.
   settle(5, 50);
   done = ledger_->archive("2026-12", archive_path());
@@ -216,7 +218,7 @@ TEST_F(ArchiveTest, ARefundInBetweenIsCopiedToo) {
   set_fault_hook([&](const char* label) {
     if (once || std::string_view(label) != "archive.copied") return;
     once = true;
-    EXPECT_TRUE(ledger_->refund(make_id(1), 3, "late").ok());
+    EXPECT_TRUE(ledger_->refund({.calls = {make_id(1)}, .amount = 3, .evidence = "late"}).ok());
   });
   auto done = ledger_->archive("2026-10", archive_path());
   ASSERT_TRUE(done.ok()) << done.status();
@@ -224,6 +226,16 @@ TEST_F(ArchiveTest, ARefundInBetweenIsCopiedToo) {
   EXPECT_EQ(done->entries, 9);
   expect_books_right();
   expect_archive_right(9);
+}
+
+TEST_F(ArchiveTest, AMonthInTwoArchivesIsReadOnce) {
+  three_months();
+  const auto before = together({});
+  ASSERT_TRUE(ledger_->archive("2026-10", archive_path()).ok());
+  const std::string copy = directory_.file("copy.db");
+  std::filesystem::copy_file(archive_path(), copy);
+  EXPECT_EQ(together({archive_path(), copy}), before);
+  EXPECT_EQ(together({copy, archive_path(), copy}), before);
 }
 
 TEST_F(ArchiveTest, AMonthThatGoesWhileItIsReadIsNoticed) {

@@ -25,8 +25,9 @@ class BookingDisk : public ::testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Errors, BookingDisk,
                          ::testing::Values(SQLITE_FULL, SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC));
 
-// Each round books 10, refunds 4 of it, grants 6 and makes a job row, on a disk that fails at ever
-// other places. What was answered with an error may not show up.
+// Each round books 10, refunds 4 of it, grants 6, books 7 of which an allowance has 3, and makes a
+// job row, on a disk that fails at ever other places. What was answered with an error may not show
+// up.
 TEST_P(BookingDisk, DoesWhatWasAnswered) {
   FailingDisk disk;
   ScratchDirectory directory;
@@ -35,6 +36,13 @@ TEST_P(BookingDisk, DoesWhatWasAnswered) {
   auto scope = *ledger->open_scope({.kind = "account", .key = "7", .limit = 1'000});
   Nanousd settled = 0, limit = 1'000;
   std::size_t jobs = 0;
+  auto purse = *ledger->open_scope({.kind = "purse", .limit = 10'000});
+  std::vector<std::shared_ptr<Scope>> allowances;
+  for (int n = 0; n <= 120; ++n) {
+    allowances.push_back(
+        *ledger->open_scope({.kind = "allowance", .key = std::to_string(n), .limit = 3}));
+  }
+  Nanousd from_purse = 0;
   std::string booked_key, failed_key;
   int failed = 0, done = 0;
   for (std::uint64_t n = 1; n <= 120; ++n) {
@@ -51,14 +59,21 @@ TEST_P(BookingDisk, DoesWhatWasAnswered) {
     } else {
       failed_key = key;
     }
-    const auto cost = ledger->refund(make_id(n), 4, "back");
+    const auto cost = ledger->refund({.calls = {make_id(n)}, .amount = 4, .evidence = "back"});
     if (cost.ok()) settled -= 4;
-    const auto granted = ledger->grant(make_id(n + 1'000), *scope, 6, "payment");
+    const auto granted = ledger->grant(make_id(n + 1'000), *scope, 6, "payment", "in" + key);
     if (granted.ok()) limit += 6;
+    const auto split = ledger->book({.call_id = make_id(10'000 + n, 1),
+                                     .amount = 7,
+                                     .scopes = {purse},
+                                     .allowance = allowances[n],
+                                     .labels = plain_labels()});
+    if (split.ok()) from_purse += 4;
     const Status job =
         ledger->create_job({.call_id = make_id(n), .provider_job_id = std::to_string(n)});
     if (job.ok()) ++jobs;
-    for (const bool ok : {booked.ok(), cost.ok(), granted.ok(), job.ok()}) ++(ok ? done : failed);
+    for (const bool ok : {booked.ok(), cost.ok(), granted.ok(), split.ok(), job.ok()})
+      ++(ok ? done : failed);
     disk.heal();
     // The next commit settles what became of the failed ones.
     ASSERT_TRUE(ledger->open_scope({.kind = "other", .key = std::to_string(n)}).ok());
@@ -66,6 +81,14 @@ TEST_P(BookingDisk, DoesWhatWasAnswered) {
     ASSERT_TRUE(balance.ok()) << balance.status();
     ASSERT_EQ(balance->settled, settled) << n;
     ASSERT_EQ(balance->limit, limit) << n;
+    ASSERT_EQ(ledger->balance(*purse)->settled, from_purse) << n;
+    ASSERT_EQ(ledger->balance(*allowances[n])->settled, split.ok() ? 3 : 0) << n;
+    // Its key is free again.
+    if (!granted.ok()) {
+      const auto again = ledger->grant(make_id(n + 2'000), *scope, 6, "payment", "in" + key);
+      ASSERT_TRUE(again.ok()) << again.status();
+      ASSERT_EQ(*again, limit += 6) << n;
+    }
     // A job's row may be there: the same call again is fine.
     if (!job.ok()) {
       ASSERT_TRUE(
@@ -117,7 +140,7 @@ TEST_P(BookingCrash, IsDoneOrNotDone) {
       } else if (what == 1) {
         (void)ledger->grant(make_id(3), *scope, 7, "payment");
       } else if (what == 2) {
-        (void)ledger->refund(make_id(1), 7, "back");
+        (void)ledger->refund({.calls = {make_id(1)}, .amount = 7, .evidence = "back"});
       } else {
         (void)ledger->create_job({.call_id = make_id(1), .provider_job_id = "job"});
       }

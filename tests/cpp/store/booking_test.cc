@@ -152,17 +152,79 @@ TEST_P(BookingTest, ALimitIsItsConfigurationAndItsGrants) {
   EXPECT_EQ(big.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+// 10 a month and 12 beside: 15 are 10 and 5, 8 more do not fit and leave both as they were, 7 do.
+TEST_P(BookingTest, AnAllowancePaysFirst) {
+  const auto id = [](std::uint64_t n) { return make_id(n, 1); };  // ends in a 0 bit
+  auto month = scope({.kind = "month", .limit = 10, .period = Period::kMonth});
+  auto purse = scope({.kind = "purse", .limit = 12});
+  const auto take = [&](std::uint64_t n, Nanousd amount, std::string key = "", bool force = false) {
+    return ledger_->book({.call_id = id(n),
+                          .amount = amount,
+                          .scopes = {purse},
+                          .allowance = month,
+                          .labels = plain_labels(),
+                          .idempotency_key = std::move(key),
+                          .any_scopes = true,
+                          .force = force});
+  };
+  const auto parts = [](const StatusOr<Booked>& booked) {
+    std::vector<std::pair<Id, Nanousd>> out;
+    for (const Booked::Part& part : booked->parts) out.emplace_back(part.call_id, part.amount);
+    return out;
+  };
+  using Parts = std::vector<std::pair<Id, Nanousd>>;
+  EXPECT_EQ(parts(take(2, 15, "a")), (Parts{{id(2), 10}, {second_part(id(2)), 5}}));
+  expect_balance(*month, 10, 0, 0);
+  expect_balance(*purse, 5, 0, 0);
+  auto again = take(4, 15, "a");
+  EXPECT_TRUE(again->duplicate && again->same);
+  EXPECT_EQ(parts(again), (Parts{{id(2), 10}, {second_part(id(2)), 5}}));
+  again = take(4, 16, "a");
+  EXPECT_TRUE(again->duplicate && !again->same);
+  EXPECT_FALSE(take(6, 8, "b")->admitted);
+  expect_balance(*purse, 5, 0, 0);
+  EXPECT_EQ(parts(take(6, 7, "b")), (Parts{{id(6), 7}}));
+  clock_.advance(40 * 86'400 * kSecond);
+  EXPECT_EQ(parts(take(8, 10)), (Parts{{id(8), 10}}));  // the next month's
+  EXPECT_EQ(parts(take(10, 3, "", true)), (Parts{{id(10), 3}}));
+  expect_balance(*month, 10, 0, 0);
+  expect_balance(*purse, 15, 0, 0, true);
+  // Given back from the first that is named, in one commit, as far as it goes.
+  const auto give_back = [&](Nanousd amount, std::vector<std::string> within = {}) {
+    return ledger_->refund({.calls = {second_part(id(2)), id(2)},
+                            .within = std::move(within),
+                            .amount = amount,
+                            .evidence = "credit note"});
+  };
+  EXPECT_EQ(give_back(1, {"purse"}).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(*give_back(6, {"purse", "month"}), 9);
+  expect_balance(*purse, 10, 0, 0, true);
+  EXPECT_EQ(give_back(10).status().message(), "9");
+  EXPECT_EQ(*give_back(9), 0);
+  EXPECT_TRUE(take(12, 15, "a")->same);  // whatever was given back
+  const Booking odd{.call_id = second_part(id(14)), .scopes = {purse}, .allowance = month};
+  EXPECT_EQ(ledger_->book(Booking(odd)).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(BookingTest, AGrantsKeyIsForOneAmount) {
+  auto purse = scope({.kind = "purse", .limit = 0});
+  EXPECT_EQ(*ledger_->grant(make_id(1), *purse, 7, "payment", "in"), 7);
+  EXPECT_EQ(*ledger_->grant(make_id(2), *purse, 7, "payment", "in"), 7);
+  EXPECT_EQ(ledger_->grant(make_id(3), *purse, 8, "payment", "in").status().code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
 TEST_P(BookingTest, RefundsGoToTheWindowOfTheReservation) {
   auto day = scope({.kind = "day", .limit = 100, .period = Period::kDay});
   ASSERT_EQ(ask(1, 80, {day}), Verdict::kAdmitted);
-  EXPECT_EQ(ledger_->refund(make_id(1), 1, "x").status().code(),
+  EXPECT_EQ(ledger_->refund({.calls = {make_id(1)}, .amount = 1, .evidence = "x"}).status().code(),
             absl::StatusCode::kFailedPrecondition);  // it has not ended
   settle(1, 60);
   clock_.advance(86'400 * kSecond);
   ASSERT_TRUE(book(2, 5, {day})->admitted);
-  EXPECT_EQ(*ledger_->refund(make_id(1), 40, "credit note"), 20);
-  EXPECT_EQ(ledger_->refund(make_id(1), 21, "x").status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(*ledger_->refund({.calls = {make_id(1)}, .amount = 40, .evidence = "credit note"}), 20);
+  EXPECT_EQ(ledger_->refund({.calls = {make_id(1)}, .amount = 21, .evidence = "x"}).status().code(),
+            absl::StatusCode::kOutOfRange);
   expect_balance(*day, 5, 0, 0);
   auto scopes = *ledger_->scopes();
   ASSERT_EQ(scopes.size(), 2u);
@@ -174,7 +236,7 @@ TEST_P(BookingTest, ACorrectionIsNotBelowTheRefunds) {
   ask(1, 80, {video});
   end(1, EntryKind::kInDoubt);
   ASSERT_EQ(*ledger_->post_in_doubt(0), 1);
-  EXPECT_EQ(*ledger_->refund(make_id(1), 30, "credit note"), 50);
+  EXPECT_EQ(*ledger_->refund({.calls = {make_id(1)}, .amount = 30, .evidence = "credit note"}), 50);
   EXPECT_EQ(ledger_->resolve(make_id(1), 29, "bill").code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(ledger_->resolve(make_id(1), 70, "bill").ok());  // 70 billed, 30 given back
   expect_balance(*video, 40, 0, 0);
@@ -262,7 +324,7 @@ TEST_P(BookingOnFile, VerifySeesALimitThatNobodyGranted) {
   auto account = scope({.kind = "account", .key = "7", .limit = 100});
   ASSERT_TRUE(ledger_->grant(make_id(100), *account, 50, "payment").ok());
   ASSERT_TRUE(book(1, 30, {account})->admitted);
-  ASSERT_TRUE(ledger_->refund(make_id(1), 10, "back").ok());
+  ASSERT_TRUE(ledger_->refund({.calls = {make_id(1)}, .amount = 10, .evidence = "back"}).ok());
   ledger_->close();
   const auto edit = [&](const char* sql) { run_sql(directory_.file(), sql); };
   edit("UPDATE limits SET granted = 60");

@@ -110,8 +110,9 @@ TEST_P(BooksTest, OldSlotsAreFolded) {
   EXPECT_EQ(ledger_->balance(*hour)->settled, 61 * 7);
   settle(1, 5);
   // Money that comes back goes to where the slot went.
-  EXPECT_EQ(*ledger_->refund(make_id(10), 7, "credit note"), 0);
-  EXPECT_EQ(*ledger_->refund(make_id(1'440), 7, "credit note"), 0);
+  EXPECT_EQ(*ledger_->refund({.calls = {make_id(10)}, .amount = 7, .evidence = "credit note"}), 0);
+  EXPECT_EQ(*ledger_->refund({.calls = {make_id(1'440)}, .amount = 7, .evidence = "credit note"}),
+            0);
   EXPECT_EQ(ledger_->balance(*hour)->settled, 60 * 7);
   expect_books_right();
   if (!GetParam()) return;

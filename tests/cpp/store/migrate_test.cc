@@ -232,7 +232,7 @@ class MigrateTest : public LedgerFixture {
     ledger.pump();
     EXPECT_EQ(sink_.wait(4).kind, Verdict::kExceeded);
     ASSERT_TRUE(ledger.resolve(make_id(2), 30, "bill").ok());
-    EXPECT_EQ(*ledger.refund(make_id(1), 70, "credit"), 0);
+    EXPECT_EQ(*ledger.refund({.calls = {make_id(1)}, .amount = 70, .evidence = "credit"}), 0);
     ASSERT_TRUE(ledger.create_job({.call_id = make_id(3), .provider_job_id = "job"}).ok());
     EXPECT_EQ(ledger.balance(*hour)->settled, 30);
     EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});

@@ -1,6 +1,10 @@
 // Two engines of one process on one file, and what opening refuses.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -34,6 +38,43 @@ TEST(SharedFile, TwoEnginesOfOneProcessShareTheWriter) {
   EXPECT_EQ(balance->in_doubt, 60);
   EXPECT_EQ(balance->held, 40);
   (*second)->close();
+}
+
+// Another process opens the file by a link, after a backup here has read and closed the lock file:
+// whoever takes us for dead would put our running call in doubt.
+TEST(SharedFile, TheLivingStayAliveByWhateverNameAndWhateverIsClosed) {
+  ScratchDirectory directory;
+  int go[2];
+  ASSERT_EQ(::pipe(go), 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::close(go[1]);  // an end of file is a parent that failed
+    char word = 0;
+    if (::read(go[0], &word, 1) != 1) ::_exit(2);
+    KeepingSink sink;
+    auto ledger = open_ledger(options_for(directory.file("link.db")), &sink);
+    if (!ledger.ok()) ::_exit(3);
+    auto scope = (*ledger)->open_scope({.kind = "video", .key = "1", .limit = 100});
+    const auto balance = (*ledger)->balance(**scope);
+    ::_exit(balance.ok() && balance->held == 60 && balance->in_doubt == 0 ? 0 : 4);
+  }
+  KeepingSink sink;
+  auto ledger = open_ledger(options_for(directory.file()), &sink);
+  ASSERT_TRUE(ledger.ok());
+  auto scope = (*ledger)->open_scope({.kind = "video", .key = "1", .limit = 100});
+  (*ledger)->reserve({.token = 1, .call_id = make_id(1), .amount = 60, .scopes = {*scope}});
+  EXPECT_EQ(sink.wait(1).kind, Verdict::kAdmitted);
+  std::filesystem::create_symlink("ledger.db", directory.file("link.db"));
+  const int copied = ::open(directory.file("ledger.db-lock").c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(copied, 0);
+  ::close(copied);
+  ASSERT_EQ(::write(go[1], "x", 1), 1);
+  ::close(go[0]);
+  ::close(go[1]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_FALSE(std::filesystem::exists(directory.file("link.db-lock")));
 }
 
 TEST(SharedFile, AnotherDurabilityIsRefused) {

@@ -123,16 +123,18 @@ def test_what_a_grant_refuses(engine: _core.Engine) -> None:
 def test_refunds_never_pass_the_cost(engine: _core.Engine) -> None:
     video = engine.open_scope("video", "42", 100)
     call_id = book(engine, [video], 60)["call_id"]
-    assert engine.ledger_refund(call_id, 25, "returned") == 35
-    assert engine.ledger_refund(call_id, 35, "rest") == 0
-    with pytest.raises(BudgetConflict):
-        engine.ledger_refund(call_id, 1, "more")
+    assert engine.ledger_refund([call_id], 25, "returned") == (True, 35)
+    assert engine.ledger_refund([call_id], 36, "more than that") == (False, 35)
+    assert engine.ledger_refund([call_id], 35, "rest") == (True, 0)
+    assert engine.ledger_refund([call_id], 1, "more") == (False, 0)
+    with pytest.raises(InvalidRequest, match="not in account:7"):
+        engine.ledger_refund([call_id], 1, "another's", ["account:7"])
     with pytest.raises(InvalidRequest):
-        engine.ledger_refund(OTHER, 1, "unknown")
+        engine.ledger_refund([OTHER], 1, "unknown")
     with pytest.raises(InvalidRequest):
-        engine.ledger_refund("nonsense", 1, "unknown")
+        engine.ledger_refund(["nonsense"], 1, "unknown")
     with pytest.raises(ConfigError):
-        engine.ledger_refund(call_id, 0, "nothing")
+        engine.ledger_refund([call_id], 0, "nothing")
     assert video.balance()["settled"] == 0
     assert kinds(engine) == [("reserve", 60), ("settle", 60), ("refund", 25), ("refund", 35)]
     assert engine.ledger_verify()["calls"] == 1
@@ -154,7 +156,7 @@ def test_changes_follow_the_commits(engine: _core.Engine) -> None:
     assert engine.ledger_changes(0, 10) == ([], 0)
     first = book(engine, [video], 60)["call_id"]
     second = book(engine, [video], 20)["call_id"]
-    engine.ledger_refund(first, 5, "back")
+    engine.ledger_refund([first], 5, "back")
     rows, cursor = engine.ledger_changes(0, 3)
     assert [row["kind"] for row in rows] == ["reserve", "settle", "reserve", "settle"]
     assert rows[2]["call_id"] == second
@@ -248,7 +250,7 @@ def test_what_was_written_outlives_the_engine(tmp_path: Path) -> None:
     assert wallet.balance()["limit"] == 100
     assert wallet.balance()["settled"] == 60
     assert engine.ledger_book([wallet], 60, idempotency_key="k")["call_id"] == call_id
-    assert engine.ledger_refund(call_id, 60, "returned") == 0
+    assert engine.ledger_refund([call_id], 60, "returned") == (True, 0)
     assert engine.job_get("job-1") is not None
     assert engine.ledger_verify()["ok"]
     engine.close()

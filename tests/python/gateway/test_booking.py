@@ -87,6 +87,27 @@ def test_a_key_books_once_however_many_try(gw: Gateway) -> None:
     assert pickle.loads(pickle.dumps(done[0])).call_id == done[0].call_id
 
 
+def test_a_key_that_meant_something_else_is_a_mistake(gw: Gateway) -> None:
+    """A booking swallowed for the sake of its key would be a cost that is nowhere."""
+    b = gw.budget("video:1", usd="1.00")
+    with b:
+        gw.chat(MODEL, PROMPT, idempotency_key="video-42")
+    gw.ledger.verify()
+    with pytest.raises(InvalidRequest, match=r"'video-42' was used for something else"):
+        b.book("render", "0.12", idempotency_key="video-42")
+    b.book("render", "0.12", idempotency_key="scene-1")
+    for operation, usd, where in (
+        ("render", "0.40", b),
+        ("upload", "0.12", b),
+        ("render", "0.12", gw.budget("video:2", usd="1.00")),
+    ):
+        with pytest.raises(InvalidRequest, match=r"0\.12\d* usd .*nothing was booked"):
+            where.book(operation, usd, idempotency_key="scene-1")
+    again = b.book("render", "0.12", idempotency_key="scene-1")
+    assert again.duplicate
+    assert (again.amount, b.spent) == (Decimal("0.12"), COST + Decimal("0.12"))
+
+
 def test_a_burst_of_bookings_books_what_fits(gw: Gateway) -> None:
     b = gw.budget("video:1", usd="1.00")
 

@@ -105,3 +105,12 @@ def test_the_cache_knows_them_as_chat_does(make_gateway: Any, sim: Simulator) ->
     assert [r.cache for r in second] == ["hit", "hit"]
     assert first.cache == "miss"
     assert sim.executions()["total"] == 1
+
+
+@pytest.mark.parametrize("prompt", ["hi", [{"role": "user", "content": "hi"}]])
+def test_a_cap_of_cost_holds_for_each(many: Many, sim: Simulator, prompt: Any) -> None:
+    results = many(MODEL, [prompt] * 3, max_cost_usd="0.01")
+    assert all(isinstance(r, ChatResult) for r in results)
+    with pytest.raises(InvalidRequest, match="more than max_cost_usd"):
+        many(MODEL, [prompt] * 3, max_cost_usd="0.000001")
+    assert sim.executions()["total"] == 3

@@ -14,6 +14,7 @@ import pytest
 import sluiceway
 from sluiceway import errors
 from sluiceway._raw import AsyncRawCalls, RawCalls
+from sluiceway._raw_stream import AsyncRawStream, RawStream
 from sluiceway._stream import AsyncChatStream, ChatStream
 from sluiceway.gateway import AsyncGateway, Gateway
 from sluiceway.options import _ALL, _BODY, _SUBMIT, ChatOptions
@@ -55,7 +56,9 @@ def test_the_twins_have_the_same_names() -> None:
     only_blocking = {"aio", "from_env", "from_file"}
     assert _public(Gateway) - only_blocking == _public(AsyncGateway)
     assert _public(RawCalls) == _public(AsyncRawCalls)
-    assert _public(ChatStream) == _public(AsyncChatStream)
+    # By these names contextlib's closing and aclosing call them.
+    assert _public(ChatStream) - {"close"} == _public(AsyncChatStream) - {"aclose"}
+    assert _public(RawStream) - {"close"} == _public(AsyncRawStream) - {"aclose"}
 
 
 def test_every_option_is_read_somewhere() -> None:

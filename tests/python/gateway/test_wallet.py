@@ -8,13 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sluiceway import (
-    Booking,
-    Budget,
     BudgetConflict,
     BudgetExceeded,
     ConfigError,
@@ -84,10 +81,9 @@ def test_deductions_and_refunds(gw: Gateway) -> None:
     assert wallet.balance == 6
     assert wallet.refund(done, "1.50", "the voice was wrong") == Decimal("7.50")
     assert wallet.refund(done.call_id, "2.50", "all of it") == 10
-    with pytest.raises(SluicewayError):
-        wallet.refund(done, "0.01", "more than it was")
-    with pytest.raises(InvalidRequest, match="more"):
-        wallet.refund(done, "4.01", "more than it was")
+    for too_much in ("0.01", "4.01"):
+        with pytest.raises(InvalidRequest, match=rf"^{too_much}0+ usd cannot .* no more than 0"):
+            wallet.refund(done, too_much, "more than it was")
     assert wallet.spent == 0
     assert pickle.loads(pickle.dumps(done)).bookings[0].amount == 4
     assert gw.ledger.verify()["ok"]
@@ -296,16 +292,71 @@ def test_a_split_deduction_with_a_key_happens_once(gw: Gateway) -> None:
     assert credits.balance == 0
 
 
-def test_a_split_that_stopped_half_way_is_completed_by_its_key(gw: Gateway) -> None:
+def test_a_key_stays_used_whatever_was_refunded(gw: Gateway) -> None:
+    """100 and 50: 60 are taken, 20 come back, the message comes again: 110, not 90."""
+    credits = gw.credits("account:7", monthly="100")
+    credits.top_up(50, "bonus")
+    done = credits.deduct(60, "a video", idempotency_key="job1")
+    credits.refund(done, 20, "too short")
+    again = credits.deduct(60, "a video", idempotency_key="job1")
+    assert again.duplicate
+    assert (again.amount, credits.balance) == (Decimal(60), Decimal(110))
+
+
+def test_a_key_is_the_wallets_with_and_without_the_allowance(gw: Gateway) -> None:
+    plain = gw.credits("account:7")
+    plain.top_up(50, "bonus")
+    plain.deduct(10, "a", idempotency_key="o7")
+    credits = gw.credits("account:7", monthly="100")
+    assert credits.deduct(10, "a", idempotency_key="o7").duplicate
+    assert credits.balance == 140
+    credits.deduct(120, "b", idempotency_key="o8")
+    assert [one.amount for one in plain.deduct(120, "b", idempotency_key="o8").bookings] == [
+        100,
+        20,
+    ]
+    assert credits.balance == 20
+
+
+def test_a_key_with_another_amount_is_a_mistake(gw: Gateway) -> None:
     credits = gw.credits("account:7", monthly="10")
-    credits.top_up(10, "bonus")
-    key = credits._key("a")
-    assert credits._month is not None
-    # As left by a crash between the two bookings: ten of fifteen are taken.
-    credits._take(credits._month, 10_000, "a", "deduct", f"{key}/1", False)
-    done = credits.deduct(15, "a", idempotency_key="a")
-    assert [b.amount for b in done.bookings] == [10, 5]
+    credits.top_up(10, "bonus", idempotency_key="in")
+    credits.deduct(15, "a", idempotency_key="a")
+    with pytest.raises(InvalidRequest, match=r"10\.000 credit as .* and 5\.000 credit .* nothing"):
+        credits.deduct(16, "a", idempotency_key="a")
+    with pytest.raises(InvalidRequest, match="used for something else"):
+        credits.deduct(15, "a", operation="voice", idempotency_key="a")
+    with pytest.raises(InvalidRequest, match="another amount"):
+        credits.top_up(11, "bonus", idempotency_key="in")
+    with pytest.raises(InvalidRequest, match="another amount"):
+        credits.withdraw(10, "bonus", idempotency_key="in")
     assert credits.balance == 5
+
+
+def test_a_deduction_in_two_parts_is_refunded_in_steps(gw: Gateway) -> None:
+    """100 of the month and 5 that were topped up: 3 come back, then 10, then no more than 92."""
+    credits = gw.credits("account:7", monthly="100")
+    credits.top_up(20, "bonus")
+    done = credits.deduct(105, "a")
+    assert credits.refund(done, 3, "r") == 18
+    assert credits.refund(done, 10, "r") == 28
+    with pytest.raises(InvalidRequest, match=r"92\.001 credit .* no more than 92\.000 credit"):
+        credits.refund(done, "92.001", "r")
+    assert credits.refund(done, 92, "r") == 120
+    assert [raw["settled"] for raw in credits._raws()] == [0, 0]
+    assert gw.ledger.verify()["ok"]
+
+
+def test_a_refund_is_for_what_this_wallet_paid(gw: Gateway) -> None:
+    mine, theirs = gw.credits("account:7"), gw.credits("account:8")
+    for wallet in (mine, theirs):
+        wallet.top_up(10, "bonus")
+    done = theirs.deduct(4, "a")
+    with pytest.raises(InvalidRequest, match=r"is not in wallet\.credit:account:7"):
+        mine.refund(done, 4, "r")
+    with pytest.raises(InvalidType, match="not of None"):
+        mine.refund(None, 4, "r")  # type: ignore[arg-type]
+    assert (mine.balance, theirs.balance) == (Decimal(10), Decimal(6))
 
 
 def test_a_deduction_that_did_not_fit_may_be_repeated_with_its_key(gw: Gateway) -> None:
@@ -314,33 +365,11 @@ def test_a_deduction_that_did_not_fit_may_be_repeated_with_its_key(gw: Gateway) 
         with pytest.raises(BudgetExceeded):
             credits.deduct(15, "a", idempotency_key="a")
     assert credits.balance == 10
+    assert len(credits.history()) == 0
     credits.top_up(20, "bonus")
-    assert not credits.deduct(15, "a", idempotency_key="a").bookings[-1].duplicate
+    assert [one.amount for one in credits.deduct(15, "a", idempotency_key="a").bookings] == [10, 5]
     assert credits.deduct(15, "a", idempotency_key="a").duplicate
     assert credits.balance == 15
-
-
-@pytest.mark.parametrize("key", [None, "a"])
-def test_a_split_whose_rest_was_taken_meanwhile_gives_the_month_back(
-    gw: Gateway, monkeypatch: pytest.MonkeyPatch, key: str | None
-) -> None:
-    credits = gw.credits("account:7", monthly="10")
-    credits.top_up(10, "bonus")
-    real = Wallet._take
-    raced: list[str] = []
-
-    def take(self: Wallet, part: Budget, *arguments: Any) -> Booking:
-        if part is self._purse and not raced:  # between the two bookings somebody else is faster
-            raced.append(part.name)
-            real(self, part, 8_000, "somebody else's", "deduct", None, False)
-        return real(self, part, *arguments)
-
-    monkeypatch.setattr(Wallet, "_take", take)
-    with pytest.raises(BudgetExceeded):
-        credits.deduct(15, "a", idempotency_key=key)
-    assert raced
-    assert credits.balance == 12  # all of the month, and 2 of what was topped up
-    assert gw.ledger.verify()["ok"]
 
 
 def test_a_burst_over_both_parts_never_goes_below_zero(gw: Gateway) -> None:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from sluiceway import ConnectionFailed, Gateway, SluicewayError
+from sluiceway import ConnectionFailed, Gateway, InDoubt, InvalidRequest, SluicewayError
 from sluiceway.simulator.faults import FaultServer
 from tests.python.http.conftest import MODEL, MakeGateway
 
@@ -130,6 +132,69 @@ def test_a_redirect_is_not_followed_and_costs_nothing(reach: MakeGateway) -> Non
             reach(server).chat(MODEL, "hello")
         assert (failed.value.outcome, failed.value.status_code) == ("refused", 307)
         assert server.requests == 1
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[str]:
+    """The URL of a server that gives each connection the next answer, and closes it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                client, _ = listener.accept()
+                with client:
+                    client.settimeout(20)
+                    client.recv(65_536)
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(20)
+
+
+@pytest.mark.parametrize("status", [302, 303])
+def test_a_redirect_to_a_result_is_no_proof_that_nothing_was_done(
+    reach_url: MakeGateway, status: int
+) -> None:
+    """RFC 9110, 15.4.4: 303 is how a POST that was executed points at what it made."""
+    answer = b"HTTP/1.1 %d X\r\nLocation: /results/42\r\nContent-Length: 0\r\n\r\n" % status
+    with answering(answer) as url, pytest.raises(SluicewayError) as failed:
+        reach_url(url).chat(MODEL, "hello")
+    assert (failed.value.outcome, failed.value.status_code) == ("in_doubt", status)
+    assert failed.value.held > 0
+
+
+def test_header_bytes_that_are_no_utf_8(reach_url: MakeGateway) -> None:
+    """RFC 9110, 5.5: a value may hold any byte from 0x80 on. Nothing is lost over it."""
+    broken = b"HTTP/1.1 500 X\r\nx-request-id: \xe9\r\nContent-Length: 0\r\n\r\n"
+    whole = (
+        b'HTTP/1.1 200 OK\r\nx-request-id: \xe9\xff\r\nDisposition: "caf\xe9.mp3"\r\n'
+        b"Plain: caf\xc3\xa9\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    )
+    with answering(broken, whole) as url:
+        gw = reach_url(url)
+        with pytest.raises(InDoubt) as failed:
+            gw.chat(MODEL, "hello")
+        assert failed.value.provider_request_id == "\xe9"
+        result = gw.raw.post("openai", "/x", json={}, max_cost_usd="0.1")
+    assert result.headers["disposition"] == '"caf\xe9.mp3"'
+    assert result.headers["plain"] == "caf\xe9"
+    assert result.provider_request_id == "\xe9\xff"
+    ids = {entry["provider_request_id"] for entry in gw.ledger.entries()}
+    assert ids >= {"\xe9", "\xe9\xff"}
+
+
+def test_a_request_that_cannot_be_made_is_no_failure_of_the_provider(
+    reach: MakeGateway,
+) -> None:
+    with FaultServer("none") as server:
+        gw = reach(server)
+        with pytest.raises(InvalidRequest) as failed:
+            gw.raw.request("a b", "openai", "/x", json={}, max_cost_usd="0.1")
+        assert failed.value.outcome == "never_sent"
+        assert [attempt.number for attempt in failed.value.attempts] == [1]
+        assert server.requests == 0
 
 
 def test_a_closed_gateway_has_no_connections_though_its_results_are_kept(

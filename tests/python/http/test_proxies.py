@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from sluiceway import ConfigError, ConnectionFailed, InDoubt, SluicewayError
+from sluiceway import ConfigError, ConnectionFailed, Gateway, InDoubt, SluicewayError
 from sluiceway.simulator.faults import FaultServer
 from sluiceway.simulator.tls import Authority
 from tests.python.http.conftest import MODEL, MakeGateway
@@ -28,6 +29,30 @@ def test_a_tunnel_and_what_the_proxy_sees_of_it(version: str, reach: MakeGateway
         assert proxy.heads[0].startswith(f"CONNECT {netloc(server)} HTTP/1.1")
         assert "uthorization" not in proxy.heads[0]  # the provider's key stays inside
         assert (server.executions, server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize(("version", "users"), [("1.1", 2), ("auto", 6)])
+def test_each_user_of_a_proxy_has_tunnels_of_its_own(version: str, users: int) -> None:
+    """A proxy's user name may choose the way out, the tenant and the bill."""
+    names = ["default", *(f"user{n}" for n in range(1, users))]
+    with FaultServer(tls=True) as server, Proxy() as proxy:
+        accounts = {
+            name: {
+                "base_url": server.base_url("openai"),
+                "ca_file": server.ca_file,
+                "http_version": version,
+                "proxy": f"http://{name}:pw@127.0.0.1:{proxy.port}",
+            }
+            for name in names
+        }
+        config = {"ledger": {"durability": "memory"}, "accounts": {"openai": accounts}}
+        with Gateway(config) as gw:
+            for name in [*names, *names]:
+                assert gw.chat(MODEL, "hello", account=name).text
+        words = [b64encode(f"{name}:pw".encode()).decode() for name in names]
+        told = [head.partition("Basic ")[2].split()[0] for head in proxy.heads]
+        assert told == words  # one tunnel each, used twice
+        assert server.connections == users
 
 
 def test_absolute_form_in_the_clear(reach: MakeGateway) -> None:

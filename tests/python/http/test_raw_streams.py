@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sluiceway import BadRequest, Cancelled, Gateway, InDoubt, StreamBroken
+from sluiceway import BadRequest, Cancelled, Gateway, InDoubt, InvalidRequest, StreamBroken
 from sluiceway.simulator.faults import FaultServer
 from tests.python.http.conftest import MakeGateway
 from tests.python.http.file_server import FileServer, Resource
@@ -191,3 +191,23 @@ def test_a_speech_costs_its_characters(reach_url: MakeGateway) -> None:
         cost = stream.result().cost
         assert cost.nanousd == 75_000
         assert cost.held == Decimal(0)
+
+
+def test_a_second_reader_is_refused_and_the_first_reads_on(gw: Gateway, server: FileServer) -> None:
+    gate = threading.Event()
+    server.files[NAME] = Resource(BODY, gate=gate)
+    stream = gw.raw.stream("GET", "openai", NAME, free=True)
+    pieces: list[bytes] = []
+    reader = threading.Thread(target=lambda: pieces.extend(stream))
+    reader.start()
+    _wait(lambda: pieces and stream._reader)  # it has what came, and waits for the rest
+    with pytest.raises(InvalidRequest, match="one reader"):
+        next(stream)
+    with pytest.raises(InvalidRequest, match="one reader"):
+        stream.result()
+    with pytest.raises(InvalidRequest, match="one reader"), stream:
+        pytest.fail("another reads it")
+    gate.set()
+    reader.join()
+    assert b"".join(pieces) == BODY
+    assert stream.result().status_code == 200

@@ -99,7 +99,7 @@ class AsyncLedgerView:
         *,
         from_: Instant | None = None,
         to: Instant | None = None,
-        archives: Sequence[str] = (),
+        archives: Sequence[str | os.PathLike[str]] = (),
     ) -> int:
         """See `LedgerView.export`."""
         return await in_thread(

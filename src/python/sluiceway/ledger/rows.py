@@ -1,4 +1,4 @@
-"""What a report returns, and instants as people write them.
+"""What a report returns, and instants and archives as people name them.
 
 Model: a `ReportRow` is one group of calls. Amounts are whole numbers in the row's unit (nano-
 dollars, or thousandths of a credit) with a `Decimal` beside them where the unit is money; latencies
@@ -10,8 +10,10 @@ are milliseconds, within 1 %. Frozen: any thread.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -171,3 +173,26 @@ def instant_ns(value: Instant | None, name: str, zone: datetime.tzinfo) -> int |
         value = value.replace(tzinfo=zone)
     since = value - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+
+
+def archive_paths(archives: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The paths of a list of archives. A file that is named twice, also by another path or a link,
+    would count twice: InvalidRequest with both names. InvalidType for one path in place of a list.
+    A file that is not there is the core's to tell."""
+    if isinstance(archives, str | os.PathLike):
+        raise InvalidType(f'archives is a list of files: archives=["{os.fspath(archives)}"]')
+    paths = [os.fspath(path) for path in archives]
+    seen: dict[object, str] = {}
+    for path in paths:
+        keys: list[object] = [os.path.realpath(path)]
+        with contextlib.suppress(OSError, ValueError):
+            found = os.stat(path)
+            keys.append((found.st_dev, found.st_ino))
+        for key in keys:
+            if key in seen:
+                raise InvalidRequest(
+                    f"the archives {seen[key]!r} and {path!r} are the same file, which would count"
+                    " twice; name it once"
+                )
+        seen.update(dict.fromkeys(keys, path))
+    return paths

@@ -80,14 +80,14 @@ class LedgerView:
         when it was reserved. `scope` is "video:42", a window "day:2026-11-22" or a kind "video";
         `tags` and `where` ({"provider": "openai"}) keep the calls with those labels. A call counts
         once, at what its last entry of money says. `archives` are files of this ledger's, whose
-        calls are counted too. About a second for a million entries.
+        calls are counted too; InvalidRequest for one that is named twice. About a second for a
+        million entries.
         """
-        from sluiceway.ledger.rows import ReportRow, instant_ns, zone_of
+        from sluiceway.ledger.rows import ReportRow, archive_paths, instant_ns, zone_of
 
         if isinstance(by, str):
             raise InvalidType(f'by is a list of names: by=["{by}"]')
-        if isinstance(archives, str | os.PathLike):
-            raise InvalidType(f'archives is a list of files: archives=["{os.fspath(archives)}"]')
+        files = archive_paths(archives)
         zone = zone_of(time_zone)
         conditions = [(f"tag:{name}", value) for name, value in (tags or {}).items()]
         conditions += (where or {}).items()
@@ -99,7 +99,7 @@ class LedgerView:
             time_zone=time_zone,
             scope=scope,
             where=conditions,
-            archives=[os.fspath(path) for path in archives],
+            archives=files,
         )
         names = tuple(by)
         return [ReportRow._of(names, group) for group in found]
@@ -156,18 +156,20 @@ class LedgerView:
         *,
         from_: Instant | None = None,
         to: Instant | None = None,
-        archives: Sequence[str] = (),
+        archives: Sequence[str | os.PathLike[str]] = (),
     ) -> int:
         """Writes the entries into a new file, "jsonl" (with scopes and holds, which an audit asks
         for) or "csv", by default as the name ends; how many. `archives` are the ledger's archive
-        files, whose entries come first. See docs/reference/ledger.md."""
+        files, whose entries come first; InvalidRequest for one that is named twice. See
+        docs/reference/ledger.md."""
         from sluiceway.ledger.export import export_file
-        from sluiceway.ledger.rows import instant_ns, zone_of
+        from sluiceway.ledger.rows import archive_paths, instant_ns, zone_of
 
         zone = zone_of("UTC")
         bounds = instant_ns(from_, "from_", zone), instant_ns(to, "to", zone)
+        files = archive_paths(archives)
         self._hub.settled()
-        return export_file(self._hub.engine, os.fspath(path), format, bounds, archives)
+        return export_file(self._hub.engine, os.fspath(path), format, bounds, files)
 
     def arrow(self, *, from_: Instant | None = None, to: Instant | None = None) -> EntryTable:
         """The entries for anything that reads Arrow: pyarrow.table(e), polars.DataFrame(e), "FROM
@@ -184,9 +186,11 @@ class LedgerView:
     def _scan(self, take: Callable[[dict[str, Any]], object], archives: Sequence[str] = ()) -> int:
         """Hands every entry to `take`, a call's one after the other."""
         from sluiceway.ledger.export import scan
+        from sluiceway.ledger.rows import archive_paths
 
+        files = archive_paths(archives)
         self._hub.settled()
-        return scan(self._hub.engine, (None, None), take, archives)
+        return scan(self._hub.engine, (None, None), take, files)
 
     def import_bill(self, path: str | os.PathLike[str], *, apply: bool = False) -> BillResult:
         """Sets a provider's bill (CSV) against the books; see docs/how-to/ledger.md.
