@@ -39,11 +39,12 @@ struct ForeignPort {
   ForeignPort(const ForeignPort&) = delete;
   ForeignPort& operator=(const ForeignPort&) = delete;
 
-  // Silences the bell. The calls that have something to take, by their numbers.
+  // Silences the bell. The calls that have something to take, by their numbers. Events go first: a
+  // Ctrl-C in their callback leaves the queue, and the bell, as they are.
   std::vector<std::uintptr_t> take() const {
+    if (after_drain) after_drain();
     std::vector<std::uintptr_t> numbers;
     for (const auto& call : port->take()) numbers.push_back(number_of(call.get()));
-    if (after_drain) after_drain();
     return numbers;
   }
 };

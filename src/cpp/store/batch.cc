@@ -7,6 +7,13 @@
 #include "store/faults.h"
 
 namespace sluiceway::store {
+namespace {
+
+std::string limit_text(const ScopeConfig& config) {
+  return config.limit ? amount_text(*config.limit, config.unit) : "none";
+}
+
+}  // namespace
 
 BatchWriter::BatchWriter(Backend& backend, AdmitFn admit, const Clock& clock, LedgerStats& stats)
     : backend_(backend), admit_(admit), clock_(clock), stats_(stats) {}
@@ -214,13 +221,12 @@ StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& conf
     if (old.period != config.period || old.time_zone != config.time_zone ||
         old.rolling_ns != config.rolling_ns || old.unit != config.unit) {
       refused = absl::FailedPreconditionError(
-          absl::StrCat("scope ", name, " exists with another period, time zone, window or unit"));
+          absl::StrCat("scope ", name, " exists with another period, time zone, window or unit, ",
+                       "which stay as they are; give the new one another name"));
     } else if (old.limit != config.limit && !config.replace && !config.keep) {
       refused = absl::FailedPreconditionError(
-          absl::StrCat("scope ", name, " exists with limit ",
-                       old.limit ? absl::StrCat(*old.limit) : std::string("none"), " nanousd, not ",
-                       config.limit ? absl::StrCat(*config.limit) : std::string("none"),
-                       "; pass replace=True to change it"));
+          absl::StrCat("scope ", name, " exists with limit ", limit_text(old), ", not ",
+                       limit_text(config), "; pass replace=True to change it"));
     }
   }
   const Nanousd granted = found->has_value() ? (*found)->granted : 0;

@@ -264,9 +264,9 @@ StatusOr<Nanousd> BatchWriter::grant(const Id& id, Scope& scope, Nanousd amount,
   const Nanousd limit = saturating_add(sum->limit, amount);
   if (limit == kNanousdMax) return refuse(invalid_argument("the limit would be out of range"));
   if (amount < 0 && limit < std::max<Nanousd>(taken(*sum), 0)) {
-    return refuse(
-        absl::FailedPreconditionError(absl::StrCat("scope ", scope.name(), " cannot be lowered to ",
-                                                   limit, ": ", taken(*sum), " is used or held")));
+    return refuse(absl::FailedPreconditionError(absl::StrCat(
+        "scope ", scope.name(), " cannot be lowered to ", amount_text(limit, scope.config().unit),
+        ": ", amount_text(taken(*sum), scope.config().unit), " is used or held")));
   }
   StatusOr<std::int64_t> labels = backend_.intern_labels(CallLabels{.unit = scope.config().unit});
   status = labels.status();

@@ -1,6 +1,8 @@
 // Scopes: see scope.h and scope_state.h.
 #include "store/scope.h"
 
+#include <cstdlib>
+
 #include "store/scope_state.h"
 
 namespace sluiceway::store {
@@ -10,6 +12,20 @@ std::string scope_name(std::string_view kind, std::string_view key, std::string_
   if (!key.empty()) name.append(1, ':').append(key);
   if (!window.empty()) name.append(1, key.empty() ? ':' : '@').append(window);
   return name;
+}
+
+std::string amount_text(Nanousd amount, std::string_view unit) {
+  const bool dollars = unit == "nanousd";
+  const Nanousd parts = dollars ? 1'000'000'000 : 1'000;
+  const std::size_t shortest = dollars ? 2 : 0;
+  std::string fraction = std::to_string(parts + std::abs(amount % parts)).substr(1);
+  while (fraction.size() > shortest && fraction.back() == '0') fraction.pop_back();
+  std::string out = amount < 0 ? "-" : "";
+  if (dollars) out += '$';
+  out += std::to_string(std::abs(amount / parts));
+  if (!fraction.empty()) out.append(1, '.').append(fraction);
+  if (!dollars) out.append(1, ' ').append(unit);
+  return out;
 }
 
 Scope::Scope(ScopeConfig config, std::int64_t id, TimeZone zone)

@@ -48,5 +48,7 @@ class ScopeState {
 
 // "video:42", "day:2026-11-22", "account:7@2026-11", "all".
 std::string scope_name(std::string_view kind, std::string_view key, std::string_view window);
+// For people: "$1.50" of nano-dollars, "2.25 credit" of another unit's thousandths.
+std::string amount_text(Nanousd amount, std::string_view unit);
 
 }  // namespace sluiceway::store

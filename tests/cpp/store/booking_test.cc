@@ -206,6 +206,15 @@ TEST_P(BookingTest, AnAllowancePaysFirst) {
   EXPECT_EQ(ledger_->book(Booking(odd)).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(AmountText, IsForPeople) {
+  EXPECT_EQ(amount_text(0, "nanousd"), "$0.00");
+  EXPECT_EQ(amount_text(1'500'000'000, "nanousd"), "$1.50");
+  EXPECT_EQ(amount_text(1, "nanousd"), "$0.000000001");
+  EXPECT_EQ(amount_text(-49'000'000'000, "nanousd"), "-$49.00");
+  EXPECT_EQ(amount_text(5'000, "credit"), "5 credit");
+  EXPECT_EQ(amount_text(-2'250, "credit"), "-2.25 credit");
+}
+
 TEST_P(BookingTest, AGrantsKeyIsForOneAmount) {
   auto purse = scope({.kind = "purse", .limit = 0});
   EXPECT_EQ(*ledger_->grant(make_id(1), *purse, 7, "payment", "in"), 7);

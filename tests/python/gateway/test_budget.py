@@ -107,7 +107,7 @@ def test_scopes_persist_and_conflict(
     with Gateway.from_env() as first:
         with first.budget("video:42", usd="3.00"):
             first.chat(MODEL, PROMPT)
-        with pytest.raises(BudgetConflict, match="replace"):
+        with pytest.raises(BudgetConflict, match=r"limit \$3\.00, not \$4\.00; .* replace=True"):
             first.budget("video:42", usd="4.00")
         first.budget("video:42", usd="3")  # the same amount
     with Gateway.from_env() as second:

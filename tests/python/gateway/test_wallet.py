@@ -19,7 +19,6 @@ from sluiceway import (
     Gateway,
     InvalidRequest,
     InvalidType,
-    SluicewayError,
     Wallet,
 )
 from sluiceway.simulator import Simulator
@@ -112,7 +111,7 @@ def test_withdrawing_is_at_most_what_is_left(gw: Gateway) -> None:
     wallet = gw.wallet("account:7")
     wallet.top_up("10", "cash")
     wallet.deduct("4", "a video")
-    with pytest.raises(SluicewayError):
+    with pytest.raises(BudgetConflict, match=r"cannot be lowered to \$3\.99: \$4\.00 is used"):
         wallet.withdraw("6.01", "closing the account")
     assert wallet.withdraw("6", "closing the account") == 0
 
