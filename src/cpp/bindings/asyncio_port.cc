@@ -130,6 +130,7 @@ std::shared_ptr<LoopPort> port_of(PyObject* loop) {
   if (PyObject_SetItem(ports_by_loop, loop, py::weakref(handle).ptr()) < 0) {
     throw py::error_already_set();
   }
+  std::erase_if(all_ports(), [](const auto& other) { return other.expired(); });
   all_ports().push_back(port);
   return port;
 }

@@ -85,7 +85,13 @@ std::shared_ptr<engine::Engine> EngineHost::engine() {
     started = engine::Engine::start(std::move(options));
   }
   auto fresh = take(std::move(started));
-  if (engine_) return engine_;  // another thread was faster while the GIL was free
+  if (engine_ || closed_) {  // another thread was faster while the GIL was free
+    const ReleaseGil unlocked;
+    fresh->close(0);
+    fresh.reset();
+  }
+  if (engine_) return engine_;
+  if (closed_) raise("GatewayClosed", "this gateway was closed; make a new one");
   ++generation_;
   engine_ = std::move(fresh);
   close_when_a_worker_ends();
@@ -248,17 +254,18 @@ void pause_for_fork() {
 void EngineHost::before_fork() {
   pause_for_fork();  // another thread forks at this moment
   forking.store(true);
+  // In the order in which they are taken elsewhere: the ledger's writer gives verdicts to engines.
+  store::fork_before();
   for (EngineHost* host : all()) {
     if (host->engine_) host->engine_->lock_for_fork();
   }
-  store::fork_before();
 }
 
 void EngineHost::after_fork_in_parent() {
-  store::fork_after_in_parent();
   for (EngineHost* host : all()) {
     if (host->engine_) host->engine_->unlock_in_parent();
   }
+  store::fork_after_in_parent();
   forking.store(false);
 }
 

@@ -263,6 +263,7 @@ void Dispatcher::on_verdicts(std::span<store::Verdict> verdicts) {
       abandoned_.erase(left);
       continue;
     }
+    job->stage = Stage::kDecided;
     if (verdict.kind == store::Verdict::kAdmitted) {
       job->reserved = true;
       admitted(*job);

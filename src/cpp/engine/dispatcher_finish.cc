@@ -296,14 +296,20 @@ void Dispatcher::on_waiter_deadline(Job& job, std::uint32_t number) {
   ending.kind = ErrorKind::kDeadlineExceeded;
   ending.outcome = job.stage == Stage::kInFlight ? Outcome::kInDoubt : Outcome::kNeverSent;
   ending.message = "a deadline of the call passed";
-  const bool last = job.waiters.size() == 1;
-  if (last) return stop(job, Stop::kDeadline);
+  const bool payers = job.waiters.size() == 1 && job.waiters.front()->call == job.call;
+  if (payers) return stop(job, Stop::kDeadline);
   leave(job, number, std::move(ending));
 }
 
 // One caller of a flight goes; the transfer goes on for the others and ends with the last.
 void Dispatcher::leave(Job& job, std::uint32_t number, Ending ending) {
-  if (job.waiters.size() == 1) return stop(job, Stop::kCancel);
+  const auto is_it = [&](const auto& waiter) {
+    return static_cast<std::uint32_t>(waiter->call->seq) == number;
+  };
+  if (std::none_of(job.waiters.begin(), job.waiters.end(), is_it)) return;  // it has left before
+  if (job.waiters.size() == 1 && job.waiters.front()->call == job.call) {
+    return stop(job, Stop::kCancel);
+  }
   if (!closing_ && job.stage != Stage::kInFlight &&
       static_cast<std::uint32_t>(job.call->seq) == number) {
     // The payer goes while nothing is on the wire: it takes its reservation along, the next pays.
@@ -319,8 +325,10 @@ void Dispatcher::leave(Job& job, std::uint32_t number, Ending ending) {
     complete(*waiter->call, std::move(ending));
     std::swap(waiter, job.waiters.back());
     job.waiters.pop_back();
-    return;
+    break;
   }
+  // The payer has left before: without anybody, the flight must not be tried, or paid, again.
+  if (job.waiters.empty()) stop(job, Stop::kCancel);
 }
 
 void Dispatcher::shut_down() {
@@ -335,6 +343,7 @@ void Dispatcher::shut_down() {
     while (job->waiters.size() > 1) {
       Ending ending;
       ending.kind = ErrorKind::kClosed;
+      ending.outcome = job->stage == Stage::kInFlight ? Outcome::kInDoubt : Outcome::kNeverSent;
       ending.message = "the gateway was closed";
       leave(*job, static_cast<std::uint32_t>(job->waiters.back()->call->seq), std::move(ending));
     }

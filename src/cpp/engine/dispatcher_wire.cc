@@ -218,7 +218,9 @@ void Dispatcher::on_end(Job& job, const http::TransferEnd& end) {
   Ending ending;
   ending.error = std::move(error);
   ending.message = std::move(message);
-  if (failure != Failure::kNone && end.response_started) answer->body = std::move(job.body);
+  if (failure != Failure::kNone && end.response_started && answer->body.empty()) {
+    answer->body = std::move(job.body);
+  }
   if (end.error == http::TransferError::kInvalidRequest) ending.kind = ErrorKind::kInvalidRequest;
   if (!end.response_started) answer.reset();
   finish(job, failure, std::move(answer), std::move(ending));

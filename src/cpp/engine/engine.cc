@@ -22,7 +22,12 @@ constexpr int kVisitRoundsMax = 3;
 constexpr std::chrono::milliseconds kDeputySilence{2};
 
 thread_local int corks = 0;
-thread_local std::vector<Engine*> corked_engines;
+// Not kept alive: a task may drop a gateway before the cork goes.
+struct Corked {
+  Engine* engine;
+  std::weak_ptr<Engine> alive;
+};
+thread_local std::vector<Corked> corked_engines;
 
 // Signals are for the interpreter's threads.
 void block_signals() {
@@ -41,7 +46,9 @@ Cork::~Cork() {
 
 void Cork::lift() {
   corks = 0;
-  for (Engine* engine : std::exchange(corked_engines, {})) engine->uncork();
+  for (const Corked& corked : std::exchange(corked_engines, {})) {
+    if (const auto engine = corked.alive.lock()) engine->uncork();
+  }
 }
 
 void Cork::forget_in_child() {
@@ -106,7 +113,11 @@ bool Engine::put(Command command) {
   }
   if (corks > 0) {
     auto& list = corked_engines;
-    if (std::find(list.begin(), list.end(), this) == list.end()) list.push_back(this);
+    // Another engine may have had this address.
+    const auto listed = [this](const Corked& other) {
+      return other.engine == this && !other.alive.expired();
+    };
+    if (std::none_of(list.begin(), list.end(), listed)) list.push_back({this, weak_from_this()});
     return true;
   }
   if (!visit()) wake_if_asleep();
@@ -272,7 +283,9 @@ bool Engine::deputize(const std::shared_ptr<Deputy>& deputy) {
 
 void Engine::turn_as_deputy(const Deputy& deputy) {
   std::unique_lock<std::mutex> turn(turn_mutex_);
-  if (deputy_.get() != &deputy) return;
+  // While it comes to stand back the thread may still wait in its own turn, and a closed engine has
+  // no turns.
+  if (deputy_.get() != &deputy || !stood_back_ || stopping_.load()) return;
   if (dispatcher_->reads_files()) {
     relieved_.notify_one();
     return;
@@ -287,6 +300,7 @@ void Engine::turn_as_deputy(const Deputy& deputy) {
 // The engine thread's time while a deputy takes the turns.
 void Engine::stand_back(std::unique_lock<std::mutex>& turn) {
   deputy_->watch(transport_->fd());
+  stood_back_ = true;
   const auto& taken = counters_.turns_by_loops;
   std::uint64_t seen = 0;
   do {
@@ -297,7 +311,12 @@ void Engine::stand_back(std::unique_lock<std::mutex>& turn) {
   } while (!stopping_.load() && !dispatcher_->reads_files() &&
            taken.load(std::memory_order_relaxed) != seen);
   asleep_.store(false);
+  stood_back_ = false;
   deputy_->ignore(transport_->fd());
+  dismiss(turn);
+}
+
+void Engine::dismiss(std::unique_lock<std::mutex>& turn) {
   deputy_shown_.store(nullptr, std::memory_order_relaxed);
   std::shared_ptr<Deputy> gone = std::move(deputy_);
   turn.unlock();  // the last to hold it runs its destructor, which may want a turn to end
@@ -316,7 +335,8 @@ void Engine::run() {
       take_turn(turn, dispatcher_->idle() ? -1 : kNsPerSecond);
     }
   }
-  for (;;) {  // draining: nothing new is accepted any more
+  if (deputy_) dismiss(turn);  // one that came too late to be stood back for
+  for (;;) {                   // draining: nothing new is accepted any more
     const std::int64_t left = drain_until_ns_.load() - clock_->monotonic_ns();
     if (left <= 0 || (dispatcher_->idle() && !inbox_waits())) break;
     take_turn(turn, std::min(left, kNsPerSecond));
@@ -353,7 +373,12 @@ void Engine::close(std::int64_t timeout_ns) {
     transport_->close();
   }
   if (ledger_) {
-    ledger_->flush(timeout_ns).IgnoreError();
+    // Closing the ledger waits for the commit under way, too.
+    ledger_->flush(std::max(timeout_ns, kNsPerSecond)).IgnoreError();
+    if (dispatcher_) {  // reservations of calls that had left by then: nothing was sent for them
+      const std::lock_guard<std::mutex> turn(turn_mutex_);
+      take_inbox();
+    }
     ledger_->close();
   }
 }

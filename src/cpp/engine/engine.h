@@ -74,7 +74,7 @@ class Deputy {
   virtual void ignore(int fd) = 0;
 };
 
-class Engine final : public store::VerdictSink {
+class Engine final : public store::VerdictSink, public std::enable_shared_from_this<Engine> {
  public:
   // Opens the ledger, starts the thread. The ledger's errors, or ResourceExhausted without
   // descriptors.
@@ -141,6 +141,7 @@ class Engine final : public store::VerdictSink {
   bool visit();
   void take_turn(std::unique_lock<std::mutex>& turn, std::int64_t timeout_ns);
   void stand_back(std::unique_lock<std::mutex>& turn);
+  void dismiss(std::unique_lock<std::mutex>& turn);
   void end_calls(std::unique_lock<std::mutex>& turn);
   void ring_ports(std::unique_lock<std::mutex>& turn);
 
@@ -161,6 +162,7 @@ class Engine final : public store::VerdictSink {
   std::mutex turn_mutex_;  // taken before every other one
   std::shared_ptr<Deputy> deputy_;
   std::atomic<const Deputy*> deputy_shown_{nullptr};  // the same, to look at without the mutex
+  bool stood_back_ = false;  // the deputy watches; until then the thread may be in its turn
   std::condition_variable relieved_;  // the engine's thread waits while it stands back
   std::mutex inbox_mutex_;
   std::vector<Command> inbox_;

@@ -27,7 +27,8 @@ namespace sluiceway::engine {
 
 class Dispatcher;
 
-enum class Stage : std::uint8_t { kQueued, kReserving, kParked, kInFlight, kBackoff };
+// kDecided: the ledger has answered, and what follows from it is under way.
+enum class Stage : std::uint8_t { kQueued, kReserving, kDecided, kParked, kInFlight, kBackoff };
 
 struct Waiter {
   std::shared_ptr<Call> call;

@@ -46,7 +46,15 @@ void CurlTransport::close() {
     curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
   }
   running_.clear();
-  for (auto& [key, origin] : origins_) origin->idle.clear();
+  new_.clear();
+  cancelled_.clear();
+  resumed_.clear();
+  freed_.clear();
+  places_.clear();
+  for (auto& [key, origin] : origins_) {
+    origin->idle.clear();
+    origin->waiting.clear();
+  }
   for (std::unique_ptr<Shard>& shard : shards_) {
     if (shard != nullptr) curl_multi_cleanup(std::exchange(shard->multi, nullptr));
   }

@@ -307,6 +307,11 @@ StatusOr<Nanousd> BatchWriter::grant(const Id& id, Scope& scope, Nanousd amount,
 
 StatusOr<Nanousd> BatchWriter::refund(const Refund& refund) {
   if (refund.amount <= 0) return invalid_argument("a refund is more than 0");
+  for (auto it = refund.calls.begin(); it != refund.calls.end(); ++it) {
+    if (std::find(refund.calls.begin(), it, *it) != it) {
+      return invalid_argument("a refund names a call once");
+    }
+  }
   Status status = begin();
   if (!status.ok()) return end(std::move(status), "", "");
   std::vector<CallRow> calls;

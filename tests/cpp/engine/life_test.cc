@@ -275,6 +275,56 @@ TEST(Flight, TheTransferOutlivesItsPayerAndEndsWithItsLastWaiter) {
   EXPECT_EQ(sim.wire->stats().transfers_cancelled, 1u);
 }
 
+// 429, a pause, and then another attempt: the payer left during the first, the last who waits
+// during the pause. Nobody is left to send it for, or to pay again.
+TEST(Flight, IsNotTriedAgainForNobody) {
+  SimEngine sim([](const Request&, const FakeStart&) {
+    return FakeTimeline().sent(kMs).answer(20 * kMs, 429, "{}");
+  });
+  sim.route().retry.attempts = 3;
+  sim.route().retry.throttle_base_ns = 10 * kSecond;
+  const auto scope = sim.scope("1", 10'000'000);
+  auto asked = cached(sim);
+  asked.scopes = {scope};
+  const auto payer = sim.submit(std::move(asked));
+  asked = cached(sim);
+  asked.scopes = {scope};
+  const auto joiner = sim.submit(std::move(asked));
+  sim.run(10 * kMs);
+  sim.engine->cancel(*payer);
+  sim.run(30 * kMs);
+  EXPECT_FALSE(joiner->done());
+  sim.engine->cancel(*joiner);
+  sim.run();
+  EXPECT_EQ(joiner->ending().kind, ErrorKind::kCancelled);
+  EXPECT_EQ(sim.wire->stats().transfers_started, 1u);
+  EXPECT_EQ(sim.balance(*scope).held + sim.balance(*scope).in_doubt, 0);
+}
+
+TEST(Flight, ASecondCancelOfThePayerIsNobodyElses) {
+  SimEngine sim([](const Request&, const FakeStart&) {
+    return FakeTimeline().sent(kMs).answer(kSecond, 200, chat_body(100, 10));
+  });
+  const auto payer = sim.submit(cached(sim));
+  const auto joiner = sim.submit(cached(sim));
+  sim.run(10 * kMs);
+  sim.engine->cancel(*payer);
+  sim.engine->cancel(*payer);
+  sim.run();
+  EXPECT_EQ(payer->ending().kind, ErrorKind::kCancelled);
+  EXPECT_EQ(joiner->ending().kind, ErrorKind::kNone);
+}
+
+TEST(Flight, ClosedOnTheWireIsInDoubtForAllOfThem) {
+  SimEngine sim([](const Request&, const FakeStart&) { return FakeTimeline().sent(kMs); });
+  const auto payer = sim.submit(cached(sim));
+  const auto joiner = sim.submit(cached(sim));
+  sim.run(10 * kMs);
+  sim.engine->close(0);
+  EXPECT_EQ(payer->ending().outcome, Outcome::kInDoubt);
+  EXPECT_EQ(joiner->ending().outcome, Outcome::kInDoubt);
+}
+
 TEST(Flight, AClosingEngineTellsThoseWhosePayerHasLeft) {
   SimEngine sim(always_ok());
   limits::LimitGroupConfig config;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "store/run_sql.h"
+#include "store/scope_state.h"
 #include "store/store_testing.h"
 
 namespace sluiceway::store {
