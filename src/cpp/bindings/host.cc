@@ -85,6 +85,7 @@ std::shared_ptr<engine::Engine> EngineHost::engine() {
     started = engine::Engine::start(std::move(options));
   }
   auto fresh = take(std::move(started));
+  pause_for_fork();          // one that came meanwhile has not locked it
   if (engine_ || closed_) {  // another thread was faster while the GIL was free
     const ReleaseGil unlocked;
     fresh->close(0);
@@ -179,6 +180,7 @@ std::uint32_t EngineHost::tenant_number(std::string_view tenant) {
 
 void EngineHost::close(double timeout_s) {
   closed_ = true;
+  pause_for_fork();  // the hook in a child finds the engines by their hosts
   if (!engine_) return;
   const auto engine = std::move(engine_);
   engine_ = nullptr;
@@ -242,6 +244,12 @@ namespace {
 
 std::atomic<bool> forking{false};
 
+// Between the hooks other hooks run, and with them other threads, which close gateways.
+std::vector<std::shared_ptr<engine::Engine>>& locked_for_fork() {
+  static auto* engines = new std::vector<std::shared_ptr<engine::Engine>>;
+  return *engines;
+}
+
 }  // namespace
 
 void pause_for_fork() {
@@ -257,21 +265,23 @@ void EngineHost::before_fork() {
   // In the order in which they are taken elsewhere: the ledger's writer gives verdicts to engines.
   store::fork_before();
   for (EngineHost* host : all()) {
-    if (host->engine_) host->engine_->lock_for_fork();
+    if (!host->engine_) continue;
+    host->engine_->lock_for_fork();
+    locked_for_fork().push_back(host->engine_);
   }
 }
 
 void EngineHost::after_fork_in_parent() {
-  for (EngineHost* host : all()) {
-    if (host->engine_) host->engine_->unlock_in_parent();
-  }
+  for (const auto& engine : locked_for_fork()) engine->unlock_in_parent();
   store::fork_after_in_parent();
+  locked_for_fork().clear();  // not the last references: close() has waited
   forking.store(false);
 }
 
 void EngineHost::after_fork_in_child() {
   forking.store(false);
   store::fork_after_in_child();
+  (void)new std::vector(std::exchange(locked_for_fork(), {}));  // leaked, like the engines
   for (EngineHost* host : all()) {
     if (!host->engine_) continue;
     host->engine_->abandon_in_child();
