@@ -95,7 +95,7 @@ def test_grants_are_entries_and_outlive_a_new_configuration(engine: _core.Engine
     assert not book(engine, [wallet], 1)["admitted"]
     assert engine.ledger_grant(wallet, 500, "payment 1") == 500
     assert book(engine, [wallet], 200)["admitted"]
-    with pytest.raises(BudgetConflict, match="200"):
+    with pytest.raises(BudgetConflict, match=r"to 0\.199 credit: 0\.2 credit is used"):
         engine.ledger_grant(wallet, -301, "too much")
     assert engine.ledger_grant(wallet, -300, "expired") == 200
     entry = engine.ledger_entries()[0]
