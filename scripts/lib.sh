@@ -26,7 +26,8 @@ packages() {
   for profile in "$@"; do
     case "$profile" in
       build) printf '%s\n' g++ cmake ninja-build ccache libabsl-dev libsimdjson-dev \
-               libsqlite3-dev libssl-dev libcurl4-openssl-dev ;;
+               libsqlite3-dev libssl-dev zlib1g-dev libbrotli-dev libzstd-dev \
+               libcurl4-openssl-dev ;;
       test)  printf '%s\n' libgtest-dev clang-tidy-19 clang-format-19 ;;
       bench) printf '%s\n' libbenchmark-dev libnghttp2-dev ;;
       fuzz)  printf '%s\n' clang-19 libclang-rt-19-dev ;;

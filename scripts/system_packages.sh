@@ -40,7 +40,7 @@ Sluiceway is built with these, which have to be installed by hand then:
   a C++20 compiler (g++ 12, clang 16 or newer), CMake 3.25 or newer, Ninja; ccache if you like
   Python $PYTHON_FLOOR or newer with its headers (Python.h) and the venv module
   libcurl $CURL_FLOOR or newer with OpenSSL and HTTP/2, simdjson 3, abseil 20220623 or newer,
-  SQLite 3.40 or newer, OpenSSL 3; each with its headers
+  SQLite 3.40 or newer, OpenSSL 3, zlib, Brotli, Zstandard 1.4; each with its headers
   for the tests: GoogleTest 1.12 or newer
 
 On Debian, as root:

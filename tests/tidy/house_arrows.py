@@ -28,6 +28,9 @@ CPP_ROOMS: dict[str, frozenset[str]] = {
 _CPP_THIRD_PARTY = {
     "simdjson": "parse",
     "curl/": "http",
+    "zlib.h": "http",
+    "brotli/": "http",
+    "zstd.h": "http",
     "sqlite3": "store",
     "openssl/": "cache",
     "pybind11/": "bindings",

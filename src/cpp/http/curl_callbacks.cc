@@ -60,25 +60,11 @@ std::size_t on_write(char* data, std::size_t size, std::size_t count, void* user
   Transfer& t = transfer_of(user);
   const std::size_t n = size * count;
   if (t.cancelled) return CURL_WRITEFUNC_ERROR;
-  if (t.pause_wanted) {
-    t.paused = true;
-    return CURL_WRITEFUNC_PAUSE;  // the library keeps this piece and delivers it again
-  }
-  if (!t.head_given) {
+  if (!t.head_given && !t.pause_wanted) {
     if (t.watched == Watch::kFrames) t.watch(Watch::kLines);
     if (!t.give_head()) return CURL_WRITEFUNC_ERROR;
   }
-  if (t.pause_wanted) {  // on_head asked for it
-    t.paused = true;
-    return CURL_WRITEFUNC_PAUSE;
-  }
-  if (n > t.request->response_bytes_max - t.received) {
-    t.too_large = true;
-    return CURL_WRITEFUNC_ERROR;
-  }
-  t.received += n;
-  t.sink->on_body(std::string_view(data, n));
-  return t.cancelled ? CURL_WRITEFUNC_ERROR : n;
+  return t.pause_wanted ? t.pause_here() : t.take_body({data, n});  // on_head may have asked for it
 }
 
 // Only for watch_sending: the library comes here whenever it has worked on the transfer.

@@ -19,6 +19,8 @@ namespace sluiceway::http {
 namespace {
 
 constexpr long kConnectionLifeS = 600;
+constexpr std::uint64_t kCodedFree =
+    65'536;  // of a coded body, before it is held against its bound
 
 // The library's default of 64 kB makes malloc tidy up its heap at every free of one (once a
 // request), so only bodies from files have it.
@@ -45,8 +47,7 @@ Transfer::Transfer(Poller& sockets, Origin& of, void* share)
   curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
   set_callbacks(*this);
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  // Every coding that the library knows; the header that asks for them is blanked (request.h).
-  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+  curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);  // ours: content_decoder.h
   // So that a name's new address is found under steady use, too.
   curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, kConnectionLifeS);
   if (share != nullptr) curl_easy_setopt(easy, CURLOPT_SHARE, share);
@@ -67,7 +68,7 @@ TransferError Transfer::prepare(std::uint64_t new_id, Request* new_request, Sink
   paid = request->paid;
   request_started = resend_stopped = opened_socket = expects_connection = false;
   head_given = too_large = cancelled = pause_wanted = paused = resume_listed = false;
-  refused_stream = told_h2 = false;
+  refused_stream = told_h2 = body_begun_ = false;
   stream_id = connection_id = 0;
   opened_count = server_streams = 0;
   received = 0;
@@ -75,6 +76,8 @@ TransferError Transfer::prepare(std::uint64_t new_id, Request* new_request, Sink
   parts.start(request->parts.get());
   body_changed = false;
   taken_bytes = taken_ns = 0;
+  decoding_.reset();
+  coding_problem_.clear();
   error_text_[0] = '\0';
 
   if (!valid_header_name(request->method)) {  // a method is a token as well
@@ -198,10 +201,6 @@ void Transfer::set_connection(bool fresh) {
     applied_.connect_ms = connect_ms;
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
   }
-  if (applied_.decode != request->decode) {
-    applied_.decode = request->decode;
-    curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, request->decode ? 1L : 0L);
-  }
   if (applied_.head_at_once != request->head_at_once) {
     applied_.head_at_once = request->head_at_once;
     call_back_at_head(*this, applied_.head_at_once);
@@ -278,6 +277,82 @@ bool Transfer::give_head() {
   return !cancelled;
 }
 
+// At the first byte of a body, since a head without one may name a coding as well. False: what the
+// answer names is not known.
+bool Transfer::start_decoding() {
+  curl_header* header = nullptr;
+  const auto get = [&](std::size_t index) {
+    return curl_easy_header(easy, "Content-Encoding", index, CURLH_HEADER, -1, &header) ==
+           CURLHE_OK;
+  };
+  if (!get(0)) return true;
+  std::string codings = header->value;
+  for (std::size_t i = 1, count = header->amount; i < count && get(i); ++i) {
+    codings.append(",").append(header->value);
+  }
+  auto decoder = ContentDecoder::make(codings);
+  if (!decoder.ok()) {
+    coding_problem_ = to_std(decoder.status().message());
+    return false;
+  }
+  if (*decoder == nullptr) return true;
+  decoding_ = std::make_unique<Decoding>();
+  decoding_->decoder = *std::move(decoder);
+  return true;
+}
+
+std::size_t Transfer::pause_here() {
+  paused = true;
+  return CURL_WRITEFUNC_PAUSE;  // the library keeps this piece and delivers it again
+}
+
+std::size_t Transfer::take_body(std::string_view piece) {
+  if (!body_begun_) {
+    body_begun_ = true;
+    if (request->decode && !start_decoding()) return CURL_WRITEFUNC_ERROR;
+  }
+  const std::size_t most = request->response_bytes_max;
+  if (decoding_ == nullptr) {
+    if (piece.size() > most - received) {
+      too_large = true;
+      return CURL_WRITEFUNC_ERROR;
+    }
+    received += piece.size();
+    sink->on_body(piece);
+    return cancelled ? CURL_WRITEFUNC_ERROR : piece.size();
+  }
+  Decoding& d = *decoding_;
+  if (d.used > piece.size()) {
+    d.used -= piece.size();
+    return piece.size();
+  }
+  std::string_view left = piece.substr(d.used);
+  d.used = 0;
+  while (true) {
+    const std::size_t before = left.size();
+    std::size_t n = 0;
+    const auto result = d.decoder->read(&left, d.out, sizeof d.out, &n);
+    d.coded += before - left.size();
+    if (result == ContentDecoder::Result::kMalformed) {
+      coding_problem_ = "the answer is not what its content coding says";
+      return CURL_WRITEFUNC_ERROR;
+    }
+    // Blocks that hold nothing would go on for ever.
+    if (n > most - received || (d.coded > kCodedFree && d.coded / 2 > most)) {
+      too_large = true;
+      return CURL_WRITEFUNC_ERROR;
+    }
+    if (result == ContentDecoder::Result::kNeedsMore) return piece.size();
+    received += n;
+    sink->on_body({d.out, n});
+    if (cancelled) return CURL_WRITEFUNC_ERROR;
+    if (pause_wanted) {
+      d.used = piece.size() - left.size();
+      return pause_here();
+    }
+  }
+}
+
 std::optional<std::string_view> Transfer::find(std::string_view name) const {
   char text[128];
   if (name.size() >= sizeof text) return std::nullopt;
@@ -340,6 +415,11 @@ TransferEnd Transfer::end(int curl_code, std::int64_t now_ns) {
     curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &connect_us);
     out.connected_ns = out.queued_ns + connect_us * 1'000;
   }
+  if (curl_code == CURLE_OK && decoding_ != nullptr && !decoding_->decoder->whole()) {
+    out.error = TransferError::kPartialBody;
+    out.detail = "the body ends in the middle of its content coding";
+    return out;
+  }
   if (curl_code == CURLE_OK) {
     out.complete = complete(status);
     return out;
@@ -359,6 +439,11 @@ TransferEnd Transfer::end(int curl_code, std::int64_t now_ns) {
   if (resend_stopped || curl_code == CURLE_SEND_FAIL_REWIND) {
     out.error = TransferError::kNotRewindable;
     out.detail = "the connection failed under a request that must not be sent twice";
+    return out;
+  }
+  if (!coding_problem_.empty()) {
+    out.error = TransferError::kProtocol;
+    out.detail = coding_problem_;
     return out;
   }
   if (too_large || (request != nullptr && request_started &&

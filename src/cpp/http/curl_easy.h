@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "http/content_decoder.h"
 #include "http/poller.h"
 #include "http/transport.h"
 
@@ -48,6 +49,10 @@ struct Transfer final : public HeaderSource {
   bool was_refused() const;
   // on_head, once. False: stop (too large, or cancelled in the callback).
   bool give_head();
+  // A piece of the body as it came. What is taken of it: all, or what a write callback answers to
+  // stop or to pause; a piece that was paused is given again from its beginning.
+  std::size_t take_body(std::string_view piece);
+  std::size_t pause_here();  // the same answer, for the whole piece
 
   std::optional<std::string_view> find(std::string_view name) const override;
   std::int64_t content_length() const override;
@@ -98,6 +103,7 @@ struct Transfer final : public HeaderSource {
   void set_connection(bool fresh);
   void set_origin_options();
   bool complete(long status) const;
+  bool start_decoding();
 
   struct Applied {  // what the handle is set to
     std::shared_ptr<const Url> url;
@@ -105,7 +111,7 @@ struct Transfer final : public HeaderSource {
     const curl_slist* list = nullptr;
     std::string method;
     bool has_body = false, fresh = false, head_at_once = false, origin_options = false,
-         decode = true, watch_sending = false;
+         watch_sending = false;
     std::int64_t body_bytes = -1;
     long upload_buffer = 0;
     long version = -1, age_s = -1, connect_ms = -1;
@@ -113,6 +119,17 @@ struct Transfer final : public HeaderSource {
   std::shared_ptr<const TlsConfig> tls_;
   std::vector<std::string> extra_lines_;
   std::vector<curl_slist> extra_nodes_;
+  // The answer's coding. What came of it is counted as well as what comes out of it, and of a piece
+  // that was paused in its middle what is used already.
+  struct Decoding {
+    std::unique_ptr<ContentDecoder> decoder;
+    std::uint64_t coded = 0;
+    std::size_t used = 0;
+    char out[16'384];
+  };
+  std::unique_ptr<Decoding> decoding_;  // null: none, or the body has not begun
+  bool body_begun_ = false;
+  std::string coding_problem_;
   char error_text_[256];
 };
 

@@ -200,47 +200,6 @@ TEST(CurlTransport, Bounds) {
             TransferError::kTooLarge);
 }
 
-// 100,000 times "a" in gzip.
-constexpr char kSqueezed[] =
-    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x31\x01\x00\x00\x00\xc2\xa0\xac\xeb\x5f"
-    "\xc2\x1a\x1e\x40\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xaf\x06\x87\xfa\xe2\x1b\xa0\x86\x01"
-    "\x00";
-const std::string_view kGzip(kSqueezed, sizeof kSqueezed - 1);
-
-TEST(CurlTransport, CodingsAreUndoneAndBounded) {
-  std::atomic<bool> asked{false};
-  RawServer server([&](RawConnection& connection) {
-    while (auto request = connection.read_request()) {
-      asked = asked || request->has("ccept-Encoding");
-      connection.answer(kGzip, "200 OK", "Content-Encoding: gzip\r\n");
-    }
-  });
-  const auto transport = make_curl_transport();
-  const auto call = [&](bool decode, std::size_t bytes_max) {
-    KeepingSink sink;
-    Request request = post(url_of(server.url()));
-    request.decode = decode;
-    request.response_bytes_max = bytes_max;
-    transport->start(1, &request, &sink);
-    EXPECT_TRUE(poll_until(*transport, [&] { return sink.ends == 1; }));
-    return sink;
-  };
-  KeepingSink sink = call(true, 100'000);
-  EXPECT_EQ(sink.end.error, TransferError::kNone) << sink.end.detail;
-  EXPECT_EQ(sink.body, std::string(100'000, 'a'));
-  EXPECT_TRUE(sink.end.complete);
-  EXPECT_EQ(sink.end.response_bytes, 100'000u);
-  EXPECT_EQ(call(false, 100'000).body, kGzip);  // as it came
-  sink = call(true, 99'999);                    // one byte too many comes out of it
-  EXPECT_EQ(sink.end.error, TransferError::kTooLarge);
-  EXPECT_LE(sink.body.size(), 99'999u);
-  EXPECT_FALSE(asked);  // it came unasked
-}
-
 TEST(CurlTransport, InvalidOrdersEndWithAReason) {
   const auto transport = make_curl_transport();
   KeepingSink no_url, header, method;

@@ -1,0 +1,98 @@
+// One text in every content coding, made by the reference encoders (CPython 3.11 gzip and zlib 9,
+// Brotli 1.2.0 quality 11, Zstandard 1.5.7 level 19 with a checksum), as hexadecimal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sluiceway::http {
+
+// "0 times 0 is 0" and so on to 59; 1,134 bytes, CRC-32 1624067014.
+inline std::string squares() {
+  std::string text;
+  for (int n = 0; n < 60; ++n) {
+    const std::string word = std::to_string(n);
+    text += word + " times " + word + " is " + std::to_string(n * n) + "\n";
+  }
+  return text;
+}
+
+inline std::string from_hex(std::string_view hex) {
+  const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes += static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1]));
+  }
+  return bytes;
+}
+
+// 420 bytes.
+constexpr std::string_view kGzipHex =
+    "1f8b08000000000002033d933d6e06210c447b9fe23b02fe83e5402952a44aeeaf0c36b3cd4ab342f09e19c6e7ef"
+    "fbe7ebf7333edff888dea827aad88d766288dfe8276e891ba3164fc99bf3644b9937cf937dcaba79d56e5b9e9b9f"
+    "9367c8be799ffca8e8204dd1e900df0bd884865584d4a2d4085182aa37da1625ac36ed9ea2e4d50606b11259673b"
+    "6015a9b5b0edc15e04d72277c38964d7ddb2981de9ade803f4467a2bfa08ac7a47dc337e428cf456f4695b8cf456"
+    "f4b9a618e9ade827e88df456f4f3ac22bd15fd3a7b91de8a7e9d13496f3d7a7039e9bde837e89df45ef41b8e4e7a"
+    "efd90f8cc2df96f4f00726e6e4f79ebe62b04e01cfbe4a18380d7cf63f5c9353c14b411db7e974f0e7de39cea584"
+    "978426ba11b4886ed084465023ba42134d0b7a447b2cb431e811edf1a0b1f156feb608ad0e7a44d768c023e811dd"
+    "23c5eb087a4417c906f6a3479487f9c0b9f488f2b0182a498f1cdd4b78243db23c6c9e75f4c8f2b085fd921ee95d"
+    "609c9bf4c8f2b07d5eeffb7ccbc38f47d223fb0d63f892f4c875db8ffde891fd221cf34b7a643f89c09cff01c64b"
+    "cd606e040000";
+
+// 408 bytes.
+constexpr std::string_view kZlibHex =
+    "78da3d933d6e06210c447b9fe23b02fe83e5402952a44aeeaf0c36b3cd4ab342f09e19c6e7effbe7ebf7333edff8"
+    "88dea827aad88d766288dfe8276e891ba3164fc99bf3644b9937cf937dcaba79d56e5b9e9b9f9367c8be799ffca8"
+    "e8204dd1e900df0bd884865584d4a2d4085182aa37da1625ac36ed9ea2e4d50606b11259673b6015a9b5b0edc15e"
+    "04d72277c38964d7ddb2981de9ade803f4467a2bfa08ac7a47dc337e428cf456f4695b8cf456f4b9a618e9ade827"
+    "e88df456f4f3ac22bd15fd3a7b91de8a7e9d13496f3d7a7039e9bde837e89df45ef41b8e4e7aefd90f8cc2df96f4"
+    "f00726e6e4f79ebe62b04e01cfbe4a18380d7cf63f5c9353c14b411db7e974f0e7de39cea584978426ba11b4886e"
+    "d084465023ba42134d0b7a447b2cb431e811edf1a0b1f156feb608ad0e7a44d768c023e811dd23c5eb087a4417c9"
+    "06f6a3479487f9c0b9f488f2b0182a498f1cdd4b78243db23c6c9e75f4c8f2b085fd921ee95d609c9bf4c8f2b07d"
+    "5eeffb7ccbc38f47d223fb0d63f892f4c875db8ffde891fd221cf34b7a643f89c09cff0198e727a9";
+
+// 402 bytes.
+constexpr std::string_view kBareDeflateHex =
+    "3d933d6e06210c447b9fe23b02fe83e5402952a44aeeaf0c36b3cd4ab342f09e19c6e7effbe7ebf7333edff888de"
+    "a827aad88d766288dfe8276e891ba3164fc99bf3644b9937cf937dcaba79d56e5b9e9b9f9367c8be799ffca8e820"
+    "4dd1e900df0bd884865584d4a2d4085182aa37da1625ac36ed9ea2e4d50606b11259673b6015a9b5b0edc15e04d7"
+    "2277c38964d7ddb2981de9ade803f4467a2bfa08ac7a47dc337e428cf456f4695b8cf456f4b9a618e9ade827e88d"
+    "f456f4f3ac22bd15fd3a7b91de8a7e9d13496f3d7a7039e9bde837e89df45ef41b8e4e7aefd90f8cc2df96f4f007"
+    "26e6e4f79ebe62b04e01cfbe4a18380d7cf63f5c9353c14b411db7e974f0e7de39cea584978426ba11b4886ed084"
+    "465023ba42134d0b7a447b2cb431e811edf1a0b1f156feb608ad0e7a44d768c023e811dd23c5eb087a4417c906f6"
+    "a3479487f9c0b9f488f2b0182a498f1cdd4b78243db23c6c9e75f4c8f2b085fd921ee95d609c9bf4c8f2b07d5eef"
+    "fb7ccbc38f47d223fb0d63f892f4c875db8ffde891fd221cf34b7a643f89c09cff01";
+
+// 257 bytes.
+constexpr std::string_view kBrotliHex =
+    "1b6d04e08c94ee12d3dcd87e6735a608a0461ad48fc53ebb730c0f2d5b0e2c17e28550c420265104b1197efc881b"
+    "0b67251d8bfaaa3ff8fbf5bd1f12ac789d5ef518aef714fd21cfe2adfd926ccc9bcca67b9bdda277b9ffc54379a2"
+    "7c50458069d8f448124e4ea1b9e8b8dd36641c87993d375bb6bcdc8ec1eb3a765555028c60d3b39261dda7d04c74"
+    "dcb40d998993e9f4b9ecacbcebdd6f22e1e1249c8b5cf8a826173e6ac9851f3885c6edb621ed8bc3943997ad248f"
+    "dbb9f1542755532540b3b0e94e246157a7508fd1f1b9ab6d4881384cbbce65cb92c7ed5478ae93abae12a029d874"
+    "a72461b74ea11ea2e33b97d0b804352e5b1a978c3ef8f2f6efe201";
+
+// 311 bytes.
+constexpr std::string_view kZstandardHex =
+    "28b52ffd646e034d090006d93311d0653850510a274ab9934c32052c81400130002d002c00fbfcdcb433dccbe6ea"
+    "229cdd722cc9454470a4aaf9442b0fc32effa6333bed95c8dc8ee4024010000240080c04054004329e94455448c8"
+    "68aaea4c445d751886eec3df4d3fd37db0bbea8874a6b6a3c92ec2d1e8f82ace1522ae6818189b4667bc4bd95e99"
+    "443c7f683dd2492fe2e1f0d8a992d92692d5651864affeb26967641fdab2a21091b9c13623b96ae60bd1acdc6198"
+    "5df8cfa62133b3b3ec590589cc1c433b639c9c454c4ccc18aef21c42e4557418bc93bf0376a811e08d41125fdfe0"
+    "a5e110302ba807555916027d1ecf43b982e7f932b22ccbe47385c7f33c8fff6ea62c108e431392e05da24c2d10ba"
+    "c0a5d384a48e4ce1d86e292792c873712376fd11a77ba18271396c80c05d05d5b1683e";
+
+// 424 bytes.
+constexpr std::string_view kBrotliOfGzipHex =
+    "8bd1801f8b08000000000002033d933d6e06210c447b9fe23b02fe83e5402952a44aeeaf0c36b3cd4ab342f09e19"
+    "c6e7effbe7ebf7333edff888dea827aad88d766288dfe8276e891ba3164fc99bf3644b9937cf937dcaba79d56e5b"
+    "9e9b9f9367c8be799ffca8e8204dd1e900df0bd884865584d4a2d4085182aa37da1625ac36ed9ea2e4d50606b112"
+    "59673b6015a9b5b0edc15e04d72277c38964d7ddb2981de9ade803f4467a2bfa08ac7a47dc337e428cf456f4695b"
+    "8cf456f4b9a618e9ade827e88df456f4f3ac22bd15fd3a7b91de8a7e9d13496f3d7a7039e9bde837e89df45ef41b"
+    "8e4e7aefd90f8cc2df96f4f00726e6e4f79ebe62b04e01cfbe4a18380d7cf63f5c9353c14b411db7e974f0e7de39"
+    "cea584978426ba11b4886ed084465023ba42134d0b7a447b2cb431e811edf1a0b1f156feb608ad0e7a44d768c023"
+    "e811dd23c5eb087a4417c906f6a3479487f9c0b9f488f2b0182a498f1cdd4b78243db23c6c9e75f4c8f2b085fd92"
+    "1ee95d609c9bf4c8f2b07d5eeffb7ccbc38f47d223fb0d63f892f4c875db8ffde891fd221cf34b7a643f89c09cff"
+    "01c64bcd606e04000003";
+
+}  // namespace sluiceway::http
