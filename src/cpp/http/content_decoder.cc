@@ -112,7 +112,7 @@ class Deflate final : public ContentDecoder {
 
  private:
   Result step(std::string_view* input, char* out, std::size_t room, std::size_t* produced) {
-    if (ended_) {
+    if (ended_) {  // what follows is passed over
       *input = {};
       return Result::kNeedsMore;
     }
@@ -125,6 +125,7 @@ class Deflate final : public ContentDecoder {
     input->remove_prefix(offered - z_.avail_in);
     *produced = space - z_.avail_out;
     ended_ = code == Z_STREAM_END;
+    if (ended_) *input = {};
     if (!ended_ && code != Z_OK && code != Z_BUF_ERROR) return Result::kMalformed;
     return *produced != 0 ? Result::kOutput : Result::kNeedsMore;
   }
@@ -161,6 +162,7 @@ class Brotli final : public ContentDecoder {
         BrotliDecoderDecompressStream(state_, &left, &next_in, &space, &next_out, nullptr);
     input->remove_prefix(input->size() - left);
     *produced = room - space;
+    if (BrotliDecoderIsFinished(state_)) *input = {};  // what follows is passed over
     if (result == BROTLI_DECODER_RESULT_ERROR) return Result::kMalformed;
     return *produced != 0 ? Result::kOutput : Result::kNeedsMore;
   }
@@ -187,24 +189,49 @@ class Zstandard final : public ContentDecoder {
               std::size_t* produced) override {
     *produced = 0;
     while (true) {
-      if (at_border_ && input->empty()) return Result::kNeedsMore;
-      ZSTD_inBuffer in{input->data(), input->size(), 0};
-      ZSTD_outBuffer output{out, room, 0};
-      const std::size_t code = ZSTD_decompressStream(context_, &output, &in);
-      if (ZSTD_isError(code)) return Result::kMalformed;
-      input->remove_prefix(in.pos);
-      at_border_ = code == 0;  // a frame has ended; another one may follow
-      *produced = output.pos;
-      if (output.pos != 0) return Result::kOutput;
+      if (at_border_) {
+        // The library may know frames of before the standard as well; they are no "zstd".
+        while (magic_bytes_ < sizeof magic_ && !input->empty()) {
+          magic_[magic_bytes_++] = static_cast<unsigned char>(input->front());
+          input->remove_prefix(1);
+        }
+        if (magic_bytes_ < sizeof magic_) return Result::kNeedsMore;
+        if (!known_magic()) return Result::kMalformed;
+        at_border_ = false;
+        magic_bytes_ = 0;
+        std::string_view magic(reinterpret_cast<const char*>(magic_), sizeof magic_);
+        if (!step(&magic, out, 0, produced)) return Result::kMalformed;
+      }
+      if (!step(input, out, room, produced)) return Result::kMalformed;
+      if (*produced != 0) return Result::kOutput;
       if (!at_border_) return Result::kNeedsMore;
     }
   }
 
-  bool whole() const override { return at_border_; }
+  bool whole() const override { return at_border_ && magic_bytes_ == 0; }
   std::string_view coding() const override { return "zstd"; }
 
  private:
+  bool known_magic() const {  // RFC 8878, 3.1: a frame, or one to be skipped
+    return (magic_[0] == 0x28 && magic_[1] == 0xb5 && magic_[2] == 0x2f && magic_[3] == 0xfd) ||
+           ((magic_[0] & 0xf0) == 0x50 && magic_[1] == 0x2a && magic_[2] == 0x4d &&
+            magic_[3] == 0x18);
+  }
+
+  bool step(std::string_view* input, char* out, std::size_t room, std::size_t* produced) {
+    ZSTD_inBuffer in{input->data(), input->size(), 0};
+    ZSTD_outBuffer output{out, room, 0};
+    const std::size_t code = ZSTD_decompressStream(context_, &output, &in);
+    if (ZSTD_isError(code)) return false;
+    input->remove_prefix(in.pos);
+    *produced = output.pos;
+    at_border_ = code == 0;  // a frame has ended; another one may follow
+    return true;
+  }
+
   ZSTD_DCtx* context_ = nullptr;
+  unsigned char magic_[4] = {};
+  std::size_t magic_bytes_ = 0;
   bool at_border_ = true;
 };
 

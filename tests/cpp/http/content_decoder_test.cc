@@ -145,6 +145,17 @@ TEST(ContentDecoder, ALargerWindowThanTheRfcsIsRefused) {
   EXPECT_TRUE(decode("zstd", from_hex("28b52ffd007009000061"), 10, 10).malformed);  // 2^24
 }
 
+// 27b52ffd begins a frame of Zstandard 0.7, from before the standard; 50 to 5f 2a4d18 one to skip.
+TEST(ContentDecoder, OnlyTheStandardsFramesAreZstd) {
+  EXPECT_TRUE(decode("zstd", from_hex("27b52ffd00680900006100"), 11, 10).malformed);
+  const Decoded after = decode("zstd",
+                               from_hex("5f2a4d1803000000787878"
+                                        "28b52ffd006809000061"),
+                               1, 9);
+  EXPECT_EQ(after.text, "a");
+  EXPECT_TRUE(after.whole);
+}
+
 TEST(ContentDecoder, UnknownCodingsAndLongChainsAreRefused) {
   EXPECT_EQ(decoder_of("identity"), nullptr);
   EXPECT_EQ(decoder_of(""), nullptr);
