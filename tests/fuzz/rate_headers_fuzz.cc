@@ -35,8 +35,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require((date ? 1 : 0) + (rfc3339 ? 1 : 0) + (duration ? 1 : 0) + (seconds ? 1 : 0) <= 1 ||
           seconds == 0);  // "0" is a duration too
   const auto wait = parse::retry_after_ns(text, "", kNow);
-  require(wait.has_value() == (date || seconds));
+  if (date || seconds) require(wait.has_value());
   if (wait) require(*wait >= 0);
+  if (wait && !date) {  // a number, perhaps of more than there is
+    constexpr std::int64_t kTenYears = 3'650LL * 86'400 * 1'000'000'000;
+    require(*wait == (seconds && *seconds < kTenYears ? *seconds : kTenYears));
+    require(text.find_first_not_of("0123456789. \t") == std::string::npos);
+  }
   const auto either = parse::retry_after_ns(text, text, kNow);
   if (either) require(*either >= 0);
   for (int format = 0; format < 4; ++format) {

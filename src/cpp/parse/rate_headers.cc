@@ -145,6 +145,21 @@ MaybeNs whole_decimal(std::string_view text, Ns unit_ns) {
   return text.empty() ? value : std::nullopt;
 }
 
+// The same as a wait: more of it than anybody waits, or than the range has, is very long, not
+// absent.
+MaybeNs decimal_wait(std::string_view text, Ns unit_ns) {
+  text = trim(text);
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const std::string_view fraction = text.substr(digits);
+  const bool cut = !fraction.empty();
+  if (digits == 0 || (cut && (fraction[0] != '.' || fraction.size() == 1 ||
+                              fraction.find_first_not_of("0123456789", 1) != fraction.npos))) {
+    return std::nullopt;
+  }
+  return std::min(whole_decimal(text, unit_ns).value_or(kLongestRetryAfterNs),
+                  kLongestRetryAfterNs);
+}
+
 Ns wait_until(Ns moment_ns, Ns wall_ns) {
   Ns wait = 0;
   if (moment_ns <= wall_ns) return 0;
@@ -300,14 +315,9 @@ MaybeNs parse_milliseconds_ns(std::string_view text) { return whole_decimal(text
 
 MaybeNs retry_after_ns(std::string_view retry_after, std::string_view retry_after_ms,
                        std::int64_t wall_ns) {
-  const MaybeNs fine = parse_milliseconds_ns(retry_after_ms);
+  const MaybeNs fine = decimal_wait(retry_after_ms, 1'000'000);
   if (fine && *fine > 0) return fine;
-  if (const MaybeNs coarse = parse_seconds_ns(retry_after)) return coarse;
-  // More seconds than there are in the range is very long, not nothing.
-  const std::string_view digits = trim(retry_after);
-  if (!digits.empty() && digits.find_first_not_of("0123456789") == std::string_view::npos) {
-    return kLongestRetryAfterNs;
-  }
+  if (const MaybeNs coarse = decimal_wait(retry_after, kNsPerSecond)) return coarse;
   if (const MaybeNs date = parse_http_date_ns(retry_after, wall_ns)) {
     return wait_until(*date, wall_ns);
   }

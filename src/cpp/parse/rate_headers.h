@@ -46,6 +46,7 @@ std::optional<std::int64_t> parse_milliseconds_ns(std::string_view text);
 // How long to wait, from Retry-After-Ms and Retry-After; either may be empty (absent). A positive
 // millisecond value wins, being the finer; otherwise Retry-After (seconds, a fraction allowed, or a
 // date, which gives 0 when it is past); Azure sends `retry-after: 1` with `retry-after-ms: 0`.
+// Numbers of more than ten years, or of more than the range has, are ten years.
 std::optional<std::int64_t> retry_after_ns(std::string_view retry_after,
                                            std::string_view retry_after_ms, std::int64_t wall_ns);
 

@@ -212,8 +212,18 @@ TEST(RetryAfter, TakesTheFinerPositiveValue) {
   EXPECT_EQ(retry_after_ns("Thu, 01 Jan 2026 00:00:30 GMT", "", k2026 + 500'000'000),
             29'500'000'000);
   EXPECT_EQ(retry_after_ns("Sun, 06 Nov 1994 08:49:37 GMT", "", k2026), 0);
-  for (const char* many : {"9223372037", "99999999999999999999999"}) {
-    EXPECT_GE(retry_after_ns(many, "", k2026), 3'650 * 86'400 * kSecond);  // long, not absent
+  // Long, not absent: 2^63 ns is 292 years.
+  constexpr std::int64_t kTenYears = 3'650 * 86'400 * kSecond;
+  for (const char* many :
+       {"9223372036", "9223372037", "99999999999999999999999", " 887741738877448 ", "9223372037.5",
+        "999999999999.0000000000000000000001"}) {
+    EXPECT_EQ(retry_after_ns(many, "", k2026), kTenYears) << many;
+  }
+  EXPECT_EQ(retry_after_ns("1", "99999999999999999999999", k2026), kTenYears);
+  EXPECT_EQ(retry_after_ns("315360000", "", k2026), kTenYears);
+  EXPECT_EQ(retry_after_ns("315359999", "", k2026), kTenYears - kSecond);
+  for (const char* not_a_number : {"99999999999999999999x", "99999999999999999999.", ".5", "9 9"}) {
+    EXPECT_EQ(retry_after_ns(not_a_number, "", k2026), std::nullopt) << not_a_number;
   }
   EXPECT_EQ(retry_after_ns("", "", k2026), std::nullopt);
   EXPECT_EQ(retry_after_ns("-5", "", k2026), std::nullopt);
