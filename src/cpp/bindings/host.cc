@@ -173,9 +173,11 @@ std::shared_ptr<const store::CallLabels> EngineHost::labels(PyRoute& route,
 std::uint32_t EngineHost::tenant_number(std::string_view tenant) {
   const auto found = tenants_.find(tenant);
   if (found != tenants_.end()) return found->second;
-  const auto number = static_cast<std::uint32_t>(tenants_.size() + 1);
-  tenants_[std::string(tenant)] = number;
-  return number;
+  // Bounded like the labels. Numbers are not given twice, so a tenant that comes back has another
+  // lane than its calls that still wait, and is taken for two.
+  if (tenants_.size() > 10'000) tenants_.clear();
+  tenants_[std::string(tenant)] = ++last_tenant_;
+  return last_tenant_;
 }
 
 void EngineHost::close(double timeout_s) {

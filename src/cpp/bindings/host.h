@@ -96,6 +96,7 @@ class EngineHost : public std::enable_shared_from_this<EngineHost> {
   std::map<std::string, std::shared_ptr<engine::Group>> groups_;
   std::map<std::string, std::shared_ptr<limits::RetryBudget>> retry_budgets_;
   text_map<std::uint32_t> tenants_;
+  std::uint32_t last_tenant_ = 0;
 };
 
 // A scope as Python holds it.

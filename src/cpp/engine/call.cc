@@ -98,6 +98,7 @@ bool Call::wait(std::int64_t timeout_ns, bool for_deltas) {
 }
 
 bool Call::attach(const std::shared_ptr<Port>& port, bool for_deltas) {
+  if (done()) return true;  // without the lock, which a fork may have caught held
   const std::lock_guard<std::mutex> lock(mutex_);
   if (done_.load(std::memory_order_relaxed)) return true;
   if (for_deltas && !deltas_.empty()) return true;
