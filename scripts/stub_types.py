@@ -104,8 +104,9 @@ RULES: list[tuple[str, str, int]] = [
         1,
     ),
     (
-        r"within: collections\.abc\.Sequence\[str\] = \[\]\) -> tuple:",
-        "within: collections.abc.Sequence[str] = []) -> tuple[bool, int]:",
+        r"within: collections\.abc\.Sequence\[str\] = \[\], idempotency_key: str = ''\) -> tuple:",
+        "within: collections.abc.Sequence[str] = [], idempotency_key: str = '')"
+        " -> tuple[bool, int]:",
         1,
     ),
     (r"allowance: Scope = None", "allowance: Scope | None = None", 1),

@@ -76,6 +76,7 @@ def cpp_breaches(room: str, text: str, *, is_header: bool, is_test: bool = False
 # The files of the package's top level, by the room that they make up. A folder is its own room.
 PYTHON_ROOM_OF_FILE: dict[str, str] = {
     **dict.fromkeys(("errors", "types", "money", "_log", "_threads", "_toml_lines"), "types"),
+    "_values": "types",
     "_core": "_core",
     "__main__": "cli",
     **dict.fromkeys(("gateway", "config", "options", "estimate", "guards"), "gateway"),
@@ -84,7 +85,7 @@ PYTHON_ROOM_OF_FILE: dict[str, str] = {
     **dict.fromkeys(("_config_checks", "_money_verbs", "_terms", "_thresholds"), "gateway"),
     **dict.fromkeys(("_wallet_history", "wallet"), "gateway"),
     **dict.fromkeys(("_aio", "_delivery", "_many", "_raw", "_steps", "_stream"), "gateway"),
-    **dict.fromkeys(("_raw_steps", "_raw_stream", "_upload"), "gateway"),
+    **dict.fromkeys(("_accounts", "_raw_steps", "_raw_stream", "_upload", "_urls"), "gateway"),
     **dict.fromkeys(("_download", "_partial_file", "_callables", "_told"), "gateway"),
     **dict.fromkeys(("_job_steps", "jobs", "_estimate_media", "tokenizers"), "gateway"),
 }

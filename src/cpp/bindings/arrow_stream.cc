@@ -138,6 +138,7 @@ Column struct_of(std::vector<Column>&& columns) {
 
 struct Stream {
   std::shared_ptr<store::Ledger> ledger;
+  std::vector<std::string> archives;
   store::EntryBounds bounds;
   bool read = false;
   Status status;  // of reading: a stream that failed stays failed
@@ -197,9 +198,11 @@ void destroy_capsule(PyObject* capsule) {
 }  // namespace
 
 py::capsule entry_stream(std::shared_ptr<store::Ledger> ledger, std::int64_t from_ns,
-                         std::int64_t to_ns) {
+                         std::int64_t to_ns, std::vector<std::string> archives) {
   auto* stream = new Stream;
   stream->ledger = std::move(ledger);
+  stream->archives = std::move(archives);
+  stream->bounds.archives = stream->archives;
   stream->bounds.from_ns = from_ns;
   stream->bounds.to_ns = to_ns;
   auto* abi =

@@ -16,6 +16,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "store/ledger.h"
 
@@ -23,8 +25,9 @@ namespace sluiceway::bindings {
 
 namespace py = pybind11;
 
-// A capsule named "arrow_array_stream" over the entries of a span of ledger time.
+// A capsule named "arrow_array_stream" over the entries of a span of ledger time, those of archives
+// first.
 py::capsule entry_stream(std::shared_ptr<store::Ledger> ledger, std::int64_t from_ns,
-                         std::int64_t to_ns);
+                         std::int64_t to_ns, std::vector<std::string> archives);
 
 }  // namespace sluiceway::bindings

@@ -99,6 +99,7 @@ std::unique_ptr<PyRoute> read_route(const py::dict& spec) {
   fixed->free = reader.flag("free", false);
   fixed->keep_headers = reader.flag("keep_headers", false);
   fixed->lenient = reader.flag("lenient", false);
+  fixed->own_key = reader.flag("own_key", false);
   fixed->job = reader.flag("job", false);
   const py::dict dialect = reader.table("dialect");
   if (!dialect.empty()) fixed->dialect = take(engine::Dialect::compile(read_dialect(dialect)));

@@ -99,11 +99,14 @@ py::dict book(EngineHost& host, const std::vector<PyScope*>& scopes, std::int64_
 
 // (whether it was refunded, what the calls cost now)
 py::tuple refund(EngineHost& host, const std::vector<std::string>& call_ids, std::int64_t amount,
-                 std::string evidence, std::vector<std::string> within) {
+                 std::string evidence, std::vector<std::string> within,
+                 std::string idempotency_key) {
   store::Refund asked{.within = std::move(within), .amount = amount};
   asked.evidence = std::move(evidence);
+  asked.idempotency_key = std::move(idempotency_key);
   for (const std::string& call_id : call_ids) asked.calls.push_back(id_of(call_id));
   const auto engine = host.engine();
+  asked.id = engine->new_id();
   StatusOr<Nanousd> cost = Nanousd{0};
   {
     const ReleaseGil unlocked;
@@ -232,8 +235,9 @@ void init_ledger_write(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engi
            "Reserves and settles a cost of our own in one commit; what the allowance has comes\n"
            "from there.")
       .def("ledger_refund", &refund, py::arg("call_ids"), py::arg("amount"), py::arg("evidence"),
-           py::arg("within") = std::vector<std::string>(),
-           "Lowers what ended calls cost: (whether they cost that much, what they cost now).")
+           py::arg("within") = std::vector<std::string>(), py::arg("idempotency_key") = "",
+           "Lowers what ended calls cost, in the scopes `within` alone where some are named:\n"
+           "(whether they cost that much, what they cost now).")
       .def("ledger_archive", &archive, py::arg("before"), py::arg("path"),
            "Moves the entries of closed months into a file of their own.")
       .def("job_create", &create_job, py::arg("call_id"), py::kw_only(), py::arg("provider"),

@@ -59,7 +59,8 @@ py::dict quote_sheet(const py::dict& sheet, std::int64_t prompt_tokens_max,
 }
 
 // What an answer that came another way (a line of a batch's results) costs by a route's prices.
-py::dict price_body(const PyRoute& route, const std::string& body, double sent_s) {
+py::dict price_body(const PyRoute& route, const std::string& body, double sent_s,
+                    const py::object& ended_s) {
   const engine::Route& fixed = *route.parts.fixed;
   if (!fixed.dialect) raise("InvalidRequest", "the route has no dialect that reads answers");
   engine::Answer answer;
@@ -77,7 +78,10 @@ py::dict price_body(const PyRoute& route, const std::string& body, double sent_s
   }
   out["usage"] = usage;
   out["text"] = answer.text;
-  if (engine::price_answer(fixed, static_cast<std::int64_t>(sent_s * 1e9), answer)) {
+  const engine::Span span{
+      static_cast<std::int64_t>(sent_s * 1e9),
+      static_cast<std::int64_t>((ended_s.is_none() ? sent_s : ended_s.cast<double>()) * 1e9)};
+  if (engine::price_answer(fixed, span, answer)) {
     out["nanousd"] = answer.cost;
     out["price_version"] = answer.price_version;
   }
@@ -87,9 +91,12 @@ py::dict price_body(const PyRoute& route, const std::string& body, double sent_s
 }  // namespace
 
 void init_quote(py::module_& module) {
-  module.def("price_body", &price_body, py::arg("route"), py::arg("body"), py::arg("sent_s"),
-             "What an answer's body costs by a route's prices: nanousd (None where that cannot be "
-             "known), usage, text, price_version.");
+  module.def(
+      "price_body", &price_body, py::arg("route"), py::arg("body"), py::arg("sent_s"),
+      py::arg("ended_s") = py::none(),
+      "What an answer's body costs by a route's prices, at the dearest instant from sent_s "
+      "to ended_s (Unix seconds; None: the same): nanousd (None where that cannot be known), "
+      "usage, text, price_version.");
   module.def(
       "quote_sheet",
       [](const py::dict& sheet, std::int64_t prompt_tokens_max, std::int64_t output_tokens_max,

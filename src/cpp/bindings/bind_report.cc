@@ -207,8 +207,9 @@ py::list balances(EngineHost& host) {
   return out;
 }
 
-py::object arrow(EngineHost& host, std::int64_t from_ns, std::int64_t to_ns) {
-  return entry_stream(host.engine()->shared_ledger(), from_ns, to_ns);
+py::object arrow(EngineHost& host, std::int64_t from_ns, std::int64_t to_ns,
+                 std::vector<std::string> archives) {
+  return entry_stream(host.engine()->shared_ledger(), from_ns, to_ns, std::move(archives));
 }
 
 std::int64_t post_in_doubt(EngineHost& host, std::int64_t older_than_ns) {
@@ -238,7 +239,8 @@ void init_report(py::class_<EngineHost, std::shared_ptr<EngineHost>>& engine) {
       .def("ledger_balances", &balances,
            "Every scope and window with all that it ever settled, for auditors.")
       .def("ledger_arrow", &arrow, py::kw_only(), py::arg("from_ns") = 0,
-           py::arg("to_ns") = INT64_MAX, "The entries as an Arrow C stream in a PyCapsule.")
+           py::arg("to_ns") = INT64_MAX, py::arg("archives") = std::vector<std::string>{},
+           "The entries as an Arrow C stream in a PyCapsule, those of archives first.")
       .def("ledger_post_in_doubt", &post_in_doubt, py::arg("older_than_ns"),
            "Posts at their holds the calls in doubt for that long; how many.");
 }

@@ -11,6 +11,8 @@ namespace sluiceway::cost {
 namespace {
 
 constexpr std::int64_t kDayS = 86'400;
+constexpr std::int64_t kDayNs = kDayS * kNsPerSecond;
+constexpr std::int64_t kDaysLooked = 32;
 constexpr std::int32_t kRateDenMax = 86'400;  // seconds in the longest unit that is sold, a day
 
 constexpr std::array<Bucket, 6> kPromptBuckets = {Bucket::kInput,        Bucket::kCacheRead,
@@ -81,6 +83,16 @@ Status check_row(const PriceSheet& sheet, const PriceRow& row) {
   return absl::OkStatus();
 }
 
+// Whether the row prices such a request, at whatever time.
+bool sells(const PriceRow& row, std::int64_t prompt_tokens, const Selector& selector) {
+  if (!in_range(prompt_tokens, row.prompt_from, row.prompt_to)) return false;
+  if (row.plan != selector.plan || !same_tier(row.service_tier, selector.service_tier)) {
+    return false;
+  }
+  if (!row.size.empty() && row.size != selector.size) return false;
+  return row.quality.empty() || row.quality == selector.quality;
+}
+
 // The factor that one line takes, with the rate's own denominator in it.
 std::pair<std::int64_t, std::int64_t> factor_of(const PriceRow& row, Bucket bucket) {
   const std::int64_t den = row.rate_den[static_cast<std::size_t>(bucket)];
@@ -149,16 +161,61 @@ bool holds_at(const PriceRow& row, std::int64_t wall_ns) {
   return in_windows(row, wall_ns) != row.windows_inverted;
 }
 
+// When a row holds is piecewise constant in time: it changes only at its dates, at midnight and at
+// its windows' edges, and each piece is closed on the left. So the range's first instant and every
+// edge inside the range tell all.
+bool holds_within(const PriceRow& row, std::int64_t from, std::int64_t to) {
+  if (row.effective_from_ns > to) return false;
+  const bool begun = row.effective_from_ns <= from;
+  if (begun && !in_range(from, row.effective_from_ns, row.effective_to_ns)) return false;
+  if (row.windows.empty() || holds_at(row, from)) return true;
+  if (!begun && holds_at(row, row.effective_from_ns)) return true;
+  const std::int64_t first_day = from / kDayNs - (from % kDayNs < 0 ? 1 : 0);
+  const std::int64_t last_day = to / kDayNs - (to % kDayNs < 0 ? 1 : 0);
+  if (last_day - first_day > kDaysLooked) return true;
+  const auto edge_holds = [&](std::int64_t day, std::int64_t second) {
+    std::int64_t edge = 0;  // days that int64 cuts (in 1677 and 2262) are not looked at
+    if (__builtin_mul_overflow(day, kDayNs, &edge)) return false;
+    if (__builtin_add_overflow(edge, second * kNsPerSecond, &edge)) return false;
+    return edge > from && edge <= to && holds_at(row, edge);
+  };
+  for (std::int64_t day = first_day; day <= last_day; ++day) {
+    if (edge_holds(day, 0)) return true;
+    for (const TimeWindow& window : row.windows) {
+      if (edge_holds(day, window.from_s) || edge_holds(day, window.to_s)) return true;
+    }
+  }
+  return false;
+}
+
 const PriceRow* row_at(const PriceSheet& sheet, std::int64_t wall_ns, std::int64_t prompt_tokens,
                        const Selector& selector) {
   for (const PriceRow& row : sheet.rows) {
-    if (!in_range(prompt_tokens, row.prompt_from, row.prompt_to)) continue;
-    if (row.plan != selector.plan || !same_tier(row.service_tier, selector.service_tier)) continue;
-    if (!row.size.empty() && row.size != selector.size) continue;
-    if (!row.quality.empty() && row.quality != selector.quality) continue;
-    if (holds_at(row, wall_ns)) return &row;
+    if (sells(row, prompt_tokens, selector) && holds_at(row, wall_ns)) return &row;
   }
   return nullptr;
+}
+
+std::optional<Dearest> dearest_within(const PriceSheet& sheet, std::int64_t from_ns,
+                                      std::int64_t to_ns, const Usage& usage,
+                                      const Selector& selector) {
+  const std::int64_t prompt = prompt_tokens(usage);
+  std::optional<Dearest> dearest;
+  const auto look = [&](const PriceRow* row) {  // whether it has a price
+    if (row == nullptr) return false;
+    const StatusOr<Nanousd> cost = price(*row, usage);
+    if (!cost.ok()) return false;
+    if (!dearest || *cost > dearest->cost) dearest = Dearest{*cost, row};
+    return true;
+  };
+  if (!look(row_at(sheet, from_ns, prompt, selector))) return std::nullopt;
+  if (to_ns <= from_ns) return dearest;
+  if (!look(row_at(sheet, to_ns, prompt, selector))) return std::nullopt;
+  for (const PriceRow& row : sheet.rows) {
+    if (!sells(row, prompt, selector) || !holds_within(row, from_ns, to_ns)) continue;
+    if (!look(&row)) return std::nullopt;
+  }
+  return dearest;
 }
 
 Nanousd line_half_even(const PriceRow& row, Bucket bucket, std::int64_t units) {

@@ -142,6 +142,10 @@ bool in_range(std::int64_t value, std::int64_t from, std::int64_t to);
 // Whether the row's dates and windows hold at this instant (prompt and tier not looked at).
 bool holds_at(const PriceRow& row, std::int64_t wall_ns);
 
+// Whether they hold at some instant of [from_ns, to_ns], ends included. Over 32 days of windows:
+// yes.
+bool holds_within(const PriceRow& row, std::int64_t from_ns, std::int64_t to_ns);
+
 // Whether a row of tier `row_tier` prices requests of `service_tier`, spelt as for row_at.
 bool same_tier(std::string_view row_tier, std::string_view service_tier);
 
@@ -166,5 +170,16 @@ std::optional<Bucket> unpriced_bucket(const PriceRow& row, const Usage& usage);
 // prefers it where it is present. Saturates at kNanousdMax. FailedPrecondition when
 // unpriced_bucket() finds one, and names it; InvalidArgument for a count below zero.
 StatusOr<Nanousd> price(const PriceRow& row, const Usage& usage);
+
+// What the usage costs at the dearest instant of [from_ns, to_ns], and by which row. For a request
+// under way while the tariff changed, where the provider does not say which instant counts. Nothing
+// where one of those instants has no row, or a row no rate.
+struct Dearest {
+  Nanousd cost = 0;
+  const PriceRow* row = nullptr;
+};
+std::optional<Dearest> dearest_within(const PriceSheet& sheet, std::int64_t from_ns,
+                                      std::int64_t to_ns, const Usage& usage,
+                                      const Selector& selector);
 
 }  // namespace sluiceway::cost

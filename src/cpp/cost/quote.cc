@@ -12,9 +12,6 @@
 namespace sluiceway::cost {
 namespace {
 
-constexpr std::int64_t kDayNs = 86'400 * kNsPerSecond;
-constexpr std::int64_t kDaysLooked = 32;
-
 constexpr std::array<Bucket, 6> kInputBuckets = {Bucket::kInput,        Bucket::kCacheRead,
                                                  Bucket::kCacheWrite5m, Bucket::kCacheWrite1h,
                                                  Bucket::kAudioInput,   Bucket::kImageInput};
@@ -25,33 +22,6 @@ bool is_token_bucket(Bucket bucket) { return bucket <= Bucket::kImageOutput; }
 
 bool is_cache_bucket(Bucket bucket) {
   return bucket >= Bucket::kCacheRead && bucket <= Bucket::kCacheWrite1h;
-}
-
-// Whether the row holds at some instant of [from, to]. When a row holds is piecewise constant in
-// time: it changes only at its dates, at midnight and at its windows' edges, and each piece is
-// closed on the left. So the range's first instant and every edge inside the range tell all.
-bool holds_within(const PriceRow& row, std::int64_t from, std::int64_t to) {
-  if (row.effective_from_ns > to) return false;
-  const bool begun = row.effective_from_ns <= from;
-  if (begun && !in_range(from, row.effective_from_ns, row.effective_to_ns)) return false;
-  if (row.windows.empty() || holds_at(row, from)) return true;
-  if (!begun && holds_at(row, row.effective_from_ns)) return true;
-  const std::int64_t first_day = from / kDayNs - (from % kDayNs < 0 ? 1 : 0);
-  const std::int64_t last_day = to / kDayNs - (to % kDayNs < 0 ? 1 : 0);
-  if (last_day - first_day > kDaysLooked) return true;
-  const auto edge_holds = [&](std::int64_t day, std::int64_t second) {
-    std::int64_t edge = 0;  // days that int64 cuts (in 1677 and 2262) are not looked at
-    if (__builtin_mul_overflow(day, kDayNs, &edge)) return false;
-    if (__builtin_add_overflow(edge, second * kNsPerSecond, &edge)) return false;
-    return edge > from && edge <= to && holds_at(row, edge);
-  };
-  for (std::int64_t day = first_day; day <= last_day; ++day) {
-    if (edge_holds(day, 0)) return true;
-    for (const TimeWindow& window : row.windows) {
-      if (edge_holds(day, window.from_s) || edge_holds(day, window.to_s)) return true;
-    }
-  }
-  return false;
 }
 
 // Whether a request for `wanted` can come to be priced by a row of this size or quality.

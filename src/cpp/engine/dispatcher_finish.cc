@@ -49,7 +49,7 @@ void Dispatcher::report_breaker(Job& job, const OutcomeRow& row, std::int64_t re
                             std::max<std::int64_t>(retry_after_ns, 0))) {
     note_breaker(job, *route.breaker, "model");
   }
-  const bool account_trouble = row.breaker == BreakerWord::kAccount;
+  const bool account_trouble = row.breaker == BreakerWord::kAccount && !route.own_key;
   bool moved = route.account_breaker->report(job.account_breaker,
                                              account_trouble || row.breaker != BreakerWord::kSuccess
                                                  ? limits::CallResult::kIgnored
@@ -109,8 +109,9 @@ Books Dispatcher::settle(Job& job, const OutcomeRow& row, Answer* answer, Ending
   Books books = row.books;
   const bool whole = row.failure == Failure::kNone ||
                      (job.stream && job.stream->usage_final() && books == Books::kInDoubt);
-  const bool known =
-      answer != nullptr && whole && price_answer(job.route(), job.sent_wall_ns, *answer);
+  // By the monotonic clock: a step of the wall clock is not a change of the hour.
+  const Span span{job.sent_wall_ns, saturating_add(job.sent_wall_ns, now_ns_ - job.sent_ns)};
+  const bool known = answer != nullptr && whole && price_answer(job.route(), span, *answer);
   if (known) {
     books = Books::kSettle;
     ending.outcome = Outcome::kDone;  // what is billed is known, and so is that it was executed
@@ -119,7 +120,7 @@ Books Dispatcher::settle(Job& job, const OutcomeRow& row, Answer* answer, Ending
   }
   if (answer != nullptr) {
     if (books == Books::kInDoubt) {  // of what was delivered, for people
-      estimate_answer(job.route(), job.sent_wall_ns, job.wire.body.size(), *answer);
+      estimate_answer(job.route(), span, job.wire.body.size(), *answer);
     }
     ending.cost_source = answer->cost_source;
     ending.price_version = answer->price_version;

@@ -27,22 +27,23 @@ struct Priced {
 };
 
 // By the table; nothing without a row or a rate.
-std::optional<Priced> by_table(const Route& route, std::int64_t sent_wall_ns, const Answer& answer,
+std::optional<Priced> by_table(const Route& route, const Span& span, const Answer& answer,
                                const Usage& usage) {
   if (!route.sheet) return std::nullopt;
-  std::int64_t at_ns = sent_wall_ns;
+  std::int64_t from_ns = span.sent_wall_ns;
+  std::int64_t to_ns = span.ended_wall_ns;
   const std::int64_t created_ns =
       answer.created_s > INT64_MAX / kNsPerSecond ? 0 : answer.created_s * kNsPerSecond;
-  if (created_ns > 0 && std::abs(created_ns - at_ns) <= kCreatedSkewMaxNs) at_ns = created_ns;
+  if (created_ns > 0 && std::abs(created_ns - span.sent_wall_ns) <= kCreatedSkewMaxNs) {
+    from_ns = std::min(from_ns, created_ns);
+    to_ns = std::max(to_ns, created_ns);
+  }
   // The tier that served counts, not the one that was asked for.
   const std::string_view tier = answer.served_tier ? *answer.served_tier : route.service_tier;
   const cost::Selector selector{tier, route.plan, route.size, route.quality};
-  const cost::PriceRow* row =
-      cost::row_at(*route.sheet, at_ns, cost::prompt_tokens(usage), selector);
-  if (row == nullptr) return std::nullopt;
-  const auto cost = cost::price(*row, usage);
-  if (!cost.ok()) return std::nullopt;
-  return Priced{*cost, row->version};
+  const auto dearest = cost::dearest_within(*route.sheet, from_ns, to_ns, usage, selector);
+  if (!dearest) return std::nullopt;
+  return Priced{dearest->cost, dearest->row->version};
 }
 
 std::int64_t about(std::size_t bytes) {
@@ -51,7 +52,7 @@ std::int64_t about(std::size_t bytes) {
 
 }  // namespace
 
-bool price_answer(const Route& route, std::int64_t sent_wall_ns, Answer& answer) {
+bool price_answer(const Route& route, const Span& span, Answer& answer) {
   const Usage& usage = answer.usage;
   if (usage.reported_cost_nanousd >= 0) {
     answer.cost = usage.reported_cost_nanousd;
@@ -67,7 +68,7 @@ bool price_answer(const Route& route, std::int64_t sent_wall_ns, Answer& answer)
     const bool needed = expression.bucket == Bucket::kInput || expression.bucket == Bucket::kOutput;
     if (needed && !usage.has(expression.bucket)) return false;
   }
-  const auto priced = by_table(route, sent_wall_ns, answer, usage);
+  const auto priced = by_table(route, span, answer, usage);
   if (!priced) return false;
   answer.cost = priced->cost;
   // What we counted ourselves before sending is no word of the provider's.
@@ -76,8 +77,7 @@ bool price_answer(const Route& route, std::int64_t sent_wall_ns, Answer& answer)
   return true;
 }
 
-void estimate_answer(const Route& route, std::int64_t sent_wall_ns, std::size_t sent_bytes,
-                     Answer& answer) {
+void estimate_answer(const Route& route, const Span& span, std::size_t sent_bytes, Answer& answer) {
   if (answer.usage.reported_cost_nanousd >= 0) {
     answer.cost = answer.usage.reported_cost_nanousd;
     answer.cost_source = CostSource::kEstimated;
@@ -90,7 +90,7 @@ void estimate_answer(const Route& route, std::int64_t sent_wall_ns, std::size_t 
   // A count from the beginning of a stream is far below what was delivered since.
   const std::int64_t rest = about(delivered) - usage.get(Bucket::kReasoning);
   if (usage.get(Bucket::kOutput) < rest) usage.set(Bucket::kOutput, rest);
-  const auto priced = by_table(route, sent_wall_ns, answer, usage);
+  const auto priced = by_table(route, span, answer, usage);
   if (!priced) return;
   answer.cost = priced->cost;
   answer.cost_source = CostSource::kEstimated;

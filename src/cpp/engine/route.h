@@ -59,6 +59,7 @@ struct Route {
   bool free = false;                                // costs nothing and may be executed twice
   bool keep_headers = false;
   bool lenient = false;  // a whole answer counts as one even where the dialect finds nothing in it
+  bool own_key = false;  // the call brings the key: a refused one says nothing of the account
   bool send_attempt_header = false;
   bool job = false;  // it starts an async job: a done call keeps its hold until the job has ended
 };

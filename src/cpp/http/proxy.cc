@@ -58,6 +58,12 @@ std::string_view without_brackets(std::string_view host) {
   return host;
 }
 
+// Without the dot of the root, which changes no name.
+std::string_view without_dot(std::string_view name) {
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  return name;
+}
+
 // Takes ":8443" off the end of a name, an IPv4 address or a bracketed address. False: another port.
 bool port_agrees(std::string_view& entry, int port) {
   const auto colon = entry.rfind(':');
@@ -72,7 +78,7 @@ bool port_agrees(std::string_view& entry, int port) {
 bool fits(std::string_view host, int port, std::string_view entry) {
   if (entry == "*") return true;
   if (!port_agrees(entry, port)) return false;
-  entry = without_brackets(entry);
+  entry = without_dot(without_brackets(entry));
   if (const Address address = address_of(host); address.bits != 0) {
     return in_network(address, entry);
   }
@@ -120,7 +126,7 @@ Status check_proxy(const std::string& proxy) {
 }  // namespace
 
 bool is_excepted(std::string_view host, int port, std::string_view no_proxy) {
-  host = without_brackets(host);
+  host = without_dot(without_brackets(host));
   while (!no_proxy.empty()) {
     const auto end = no_proxy.find_first_of(", \t");
     const std::string_view entry = no_proxy.substr(0, end);

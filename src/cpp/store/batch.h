@@ -93,6 +93,9 @@ class BatchWriter {
   struct Lost {
     EntryRow row;  // without its texts
     std::int64_t scope_id = 0;
+    std::string balances;  // of a refund in some scopes
+    std::string key;       // of a refund, with the id that used it
+    Id key_id;
   };
 
   // The frame of a transaction: begin() checks the caches; end() commits, or undoes all of it.
@@ -138,7 +141,9 @@ class BatchWriter {
                     std::vector<EntryRow>& rows);
   StatusOr<Booked> recall(const Booking& booking, const Id& earlier);
   void describe(std::size_t index, Booked& out);
-  StatusOr<bool> counts_in(const CallRow& call, std::span<const std::string> scopes);
+  StatusOr<std::vector<BalanceRef>> refs_within(const CallRow& call,
+                                                std::span<const std::string> scopes);
+  StatusOr<std::optional<Nanousd>> refunded_before(const Refund& refund);
   Status add_settled(const CallRow& call, Nanousd amount);
   Status end_command(Status so_far, std::span<const EntryRow> rows, std::int64_t scope_id = 0);
   Status take_back(const Lost& lost);

@@ -314,7 +314,18 @@ StatusOr<Nanousd> BatchWriter::refund(const Refund& refund) {
   }
   Status status = begin();
   if (!status.ok()) return end(std::move(status), "", "");
+  if (!refund.idempotency_key.empty()) {
+    StatusOr<std::optional<Nanousd>> before = refunded_before(refund);
+    if (absl::IsAlreadyExists(before.status())) return refuse(before.status());
+    if (!before.ok()) return end(before.status(), "", "");
+    if (before->has_value()) {
+      (void)refuse(absl::OkStatus());
+      return **before;
+    }
+  }
   std::vector<CallRow> calls;
+  std::vector<std::string> only;  // the balances of each, where they are not all of the call's
+  only.reserve(refund.calls.size());
   Nanousd left = 0;
   for (const Id& id : refund.calls) {
     StatusOr<std::optional<CallRow>> found = backend_.find_call(id);
@@ -327,18 +338,25 @@ StatusOr<Nanousd> BatchWriter::refund(const Refund& refund) {
       return refuse(absl::FailedPreconditionError(
           to_absl("the call " + id.text() + " has not cost anything; nothing can be refunded")));
     }
-    StatusOr<bool> here = counts_in(call, refund.within);
-    if (!here.ok()) return end(here.status(), "", "");
-    if (!*here) {
-      return refuse(absl::NotFoundError(
-          to_absl("the call " + id.text() + " is not in " + refund.within.front())));
+    only.emplace_back();
+    if (!refund.within.empty()) {
+      StatusOr<std::vector<BalanceRef>> here = refs_within(call, refund.within);
+      if (!here.ok()) return end(here.status(), "", "");
+      if (here->empty()) {
+        return refuse(absl::NotFoundError(
+            to_absl("the call " + id.text() + " is not in " + refund.within.front())));
+      }
+      encode_balances(*here, only.back());
+      if (only.back() == call.balances) only.back().clear();
+      if (!only.back().empty()) call.balances = only.back();
     }
     left += call.cost - call.refunded;
   }
   if (refund.amount > left) return refuse(absl::OutOfRangeError(absl::StrCat(left)));
   std::vector<EntryRow> rows;
   Nanousd open = refund.amount;
-  for (const CallRow& call : calls) {
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const CallRow& call = calls[i];
     const Nanousd part = std::min(open, call.cost - call.refunded);
     if (part <= 0) continue;
     open -= part;
@@ -351,14 +369,47 @@ StatusOr<Nanousd> BatchWriter::refund(const Refund& refund) {
     row.amount = part;
     row.labels = call.labels;
     row.evidence = refund.evidence;
+    row.balances = only[i];
     StatusOr<bool> inserted = write_entry(row);
     status = inserted.status();
     if (status.ok() && !*inserted) status = absl::DataLossError("a refund is there twice");
     if (status.ok()) status = add_settled(call, -part);
     if (!status.ok()) break;
   }
-  if (status = end_command(std::move(status), rows); !status.ok()) return status;
+  if (status.ok() && !refund.idempotency_key.empty()) {
+    // The amount stands in the place of an intent, which a refund has none of.
+    const Id amount{0, static_cast<std::uint64_t>(refund.amount)};
+    status = backend_.insert_submission("", refund.idempotency_key,
+                                        {.intent_id = amount, .call_id = refund.id}, now_ns_);
+  }
+  const std::size_t lost = lost_.size();
+  if (status = end_command(std::move(status), rows); !status.ok()) {
+    for (std::size_t i = lost; i < lost_.size(); ++i) {
+      lost_[i].key = refund.idempotency_key;
+      lost_[i].key_id = refund.id;
+    }
+    return status;
+  }
   return left - refund.amount;
+}
+
+// What the calls of a refund cost now, if its key says that it has happened already.
+StatusOr<std::optional<Nanousd>> BatchWriter::refunded_before(const Refund& refund) {
+  StatusOr<std::optional<Submission>> earlier =
+      backend_.find_submission("", refund.idempotency_key);
+  if (!earlier.ok()) return earlier.status();
+  if (!earlier->has_value()) return std::optional<Nanousd>{};
+  if ((*earlier)->intent_id != Id{0, static_cast<std::uint64_t>(refund.amount)}) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("the key ", refund.idempotency_key, " was used for something else"));
+  }
+  Nanousd left = 0;
+  for (const Id& id : refund.calls) {
+    StatusOr<std::optional<CallRow>> call = backend_.find_call(id);
+    if (!call.ok()) return call.status();
+    if (call->has_value()) left += (*call)->cost - (*call)->refunded;
+  }
+  return std::optional<Nanousd>(left);
 }
 
 // Commits; where that fails, `rows` are what has to be taken back if they turn out to be there.
@@ -369,6 +420,7 @@ Status BatchWriter::end_command(Status so_far, std::span<const EntryRow> rows,
   if (status.ok() || !written) return status;
   for (const EntryRow& row : rows) {
     Lost& lost = lost_.emplace_back(Lost{.row = row, .scope_id = scope_id});
+    if (row.kind == EntryKind::kRefund) lost.balances = row.balances;
     lost.row.balances = lost.row.usage = lost.row.request_id = lost.row.evidence = {};
   }
   return status;
@@ -404,6 +456,13 @@ Status BatchWriter::take_back(const Lost& lost) {
   if (row.kind == EntryKind::kSettle) {
     if (Status s = backend_.delete_submission("", "", row.call_id); !s.ok()) return s;
   }
+  if (!lost.key.empty()) {
+    if (Status s = backend_.delete_submission("", lost.key, lost.key_id); !s.ok()) return s;
+  }
+  if (!lost.balances.empty()) {
+    row.balances = lost.balances;
+    (*call)->balances = lost.balances;
+  }
   row.amount = row.kind == EntryKind::kSettle ? row.amount : -row.amount;
   row.kind = EntryKind::kRefund;
   row.attempt = -1 - row.attempt;
@@ -413,26 +472,28 @@ Status BatchWriter::take_back(const Lost& lost) {
   return add_settled(**call, -row.amount);
 }
 
-// Whether one of the scopes is among those that the call counts in; true where none is named.
-StatusOr<bool> BatchWriter::counts_in(const CallRow& call, std::span<const std::string> scopes) {
-  if (scopes.empty()) return true;
+// Of the balances that the call counts in, those of the named scopes.
+StatusOr<std::vector<BalanceRef>> BatchWriter::refs_within(const CallRow& call,
+                                                           std::span<const std::string> scopes) {
   std::vector<BalanceRef> refs;
   if (!decode_balances(call.balances, refs)) {
     return absl::DataLossError(to_absl("malformed balances in the call " + call.call_id.text()));
   }
+  std::vector<std::int64_t> wanted;
   for (const std::string_view name : scopes) {
     const std::size_t colon = std::min(name.find(':'), name.size());
     StatusOr<std::optional<LimitRow>> scope =
         backend_.find_limit(name.substr(0, colon), name.substr(std::min(colon + 1, name.size())));
     if (!scope.ok()) return scope.status();
-    if (!scope->has_value()) continue;
-    for (const BalanceRef& ref : refs) {
-      StatusOr<RowPtr> row = row_of(ref);
-      if (!row.ok()) return row.status();
-      if ((*row)->scope_id == (*scope)->scope_id) return true;
-    }
+    if (scope->has_value()) wanted.push_back((*scope)->scope_id);
   }
-  return false;
+  std::vector<BalanceRef> found;
+  for (const BalanceRef& ref : refs) {
+    StatusOr<RowPtr> row = row_of(ref);
+    if (!row.ok()) return row.status();
+    if (std::ranges::find(wanted, (*row)->scope_id) != wanted.end()) found.push_back(ref);
+  }
+  return found;
 }
 
 // To all balances that an ended call counts in.

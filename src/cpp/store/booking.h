@@ -5,8 +5,9 @@
 // as it goes, and the scopes pay the rest: two parts with an id each, in the same commit. A grant
 // raises or lowers a scope's limit for good by an entry of its own: limit = what was configured +
 // what was granted. A refund lowers what settled calls cost, in the windows in which they were
-// reserved. A job row is what must outlive the process of an async job: the provider's job id is in
-// the file before the first poll.
+// reserved; where scopes are named, in those alone, since what a customer gets back was spent in
+// the other scopes all the same. A job row is what must outlive the process of an async job: the
+// provider's job id is in the file before the first poll.
 //
 // Bounds: O(scopes) a booking, one commit each. Threads: plain data.
 //
@@ -64,9 +65,11 @@ inline bool has_second_part(const Id& first) { return (first.low & 1) == 0; }
 
 struct Refund {
   std::vector<Id> calls;            // given back from the first as far as it goes
-  std::vector<std::string> within;  // names; each call counts in one of these scopes; empty: any
+  std::vector<std::string> within;  // names: given back in these scopes alone; empty: in all
   Nanousd amount = 0;               // > 0
   std::string evidence;
+  std::string idempotency_key;  // empty: none
+  Id id;                        // of this refund; needed with a key
 };
 
 struct JobRow {

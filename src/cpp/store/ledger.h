@@ -123,8 +123,10 @@ struct Entry {
   std::int64_t label_id = 0;  // rows with equal labels have equal numbers
   std::shared_ptr<const CallLabels> labels;
   std::string price_version;
-  Id intent_id;                     // kReserve only
-  std::vector<std::string> scopes;  // kReserve: names with windows. kGrant, kReplace: the scope
+  Id intent_id;  // kReserve only
+  // kReserve: names with windows; kRefund: those in which it counts, empty: all of the call's.
+  // kGrant, kReplace: the scope.
+  std::vector<std::string> scopes;
   std::int64_t latency_ns = 0;
   bool estimated = false, overrun = false;
   Usage usage;
@@ -238,9 +240,11 @@ class Ledger {
   // something else.
   virtual StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string evidence,
                                   std::string idempotency_key = {}) = 0;
-  // Gives back part of what ended calls cost together, and returns what they cost now. NotFound: no
-  // such call here, or not in these scopes. FailedPrecondition: one has no cost yet, or lies in an
-  // archive (says what to do). OutOfRange: they cost less; the message is how much.
+  // Gives back part of what ended calls cost together, and returns what they cost now. With a key
+  // that was used before, nothing happens again. NotFound: no such call here, or not in these
+  // scopes. AlreadyExists: the key was used for something else. FailedPrecondition: one has no cost
+  // yet, or lies in an archive (says what to do). OutOfRange: they cost less; the message is how
+  // much.
   virtual StatusOr<Nanousd> refund(const Refund& refund) = 0;
   // Writes the row; an open hold of the call is the job's from then on: nobody's death ends it.
   // The same row again is fine. AlreadyExists: another job of that call, or of that provider's id.

@@ -29,6 +29,16 @@ void MemoryBackend::fold_oldest() {
     if (holds_.contains(it->first)) continue;
     std::vector<BalanceRef> refs;
     CallRow call;
+    const auto keep = [this](std::span<const BalanceRef> in, Nanousd amount) {
+      for (const BalanceRef& ref : in) {
+        std::int64_t id = ref.id;
+        if (ref.slot >= 0) {
+          const auto slot = find_slot(balances_[ref.id].scope_id, ref.slot);
+          if (slot->has_value()) id = (*slot)->id;
+        }
+        folded_[id] += amount;
+      }
+    };
     for (const StoredEntry& entry : it->second) {
       const EntryKind kind = entry.kind;
       if (kind == EntryKind::kReserve || kind == EntryKind::kGrant) {
@@ -39,16 +49,15 @@ void MemoryBackend::fold_oldest() {
         for (const BalanceRef& scope : refs) folded_grants_[scope.id] += entry.amount;
         refs.clear();
       }
+      if (kind == EntryKind::kRefund && !entry.balances().empty()) {
+        std::vector<BalanceRef> some;
+        (void)decode_balances(entry.balances(), some);
+        keep(some, -entry.amount);
+        continue;
+      }
       call.add(kind, entry.attempt, entry.amount);
     }
-    for (const BalanceRef& ref : refs) {
-      std::int64_t id = ref.id;
-      if (ref.slot >= 0) {
-        const auto slot = find_slot(balances_[ref.id].scope_id, ref.slot);
-        if (slot->has_value()) id = (*slot)->id;
-      }
-      folded_[id] += call.cost - call.refunded;
-    }
+    keep(refs, call.cost - call.refunded);
     calls_.erase(it);
     return;
   }

@@ -63,8 +63,12 @@ void Replay::add_entry(const EntryRow& row) {
       }
       break;
     case EntryKind::kRefund:
-      call_.settled -= row.amount;
       call_.refunded += row.amount;
+      if (row.balances.empty()) {
+        call_.settled -= row.amount;
+      } else {
+        call_.apart.emplace_back(row.balances, row.amount);
+      }
       break;
     case EntryKind::kGrant:
       call_.grant = true;
@@ -87,7 +91,17 @@ void Replay::end_call() {
   if (!call_.reserved) problem(absl::StrCat("call ", name, ": an end without a reservation"));
   if (call_.ends > 1) problem(absl::StrCat("call ", name, ": ended ", call_.ends, " times"));
   if (call_.refunded < 0) problem(absl::StrCat("call ", name, ": refunds of ", call_.refunded));
-  if (call_.settled < 0) problem(absl::StrCat("call ", name, ": costs ", call_.settled));
+  Nanousd cost = call_.settled;
+  for (const auto& [balances, amount] : call_.apart) {
+    cost -= amount;
+    if (!decode_balances(balances, refs_)) {
+      problem(absl::StrCat("call ", name, ": malformed balances of a refund"));
+    }
+    for (const BalanceRef& ref : refs_) {
+      (ref.slot < 0 ? sums_[ref.id] : rolling_[ref.id].slots[ref.slot]).settled -= amount;
+    }
+  }
+  if (cost < 0) problem(absl::StrCat("call ", name, ": costs ", cost));
   if (!decode_balances(call_.balances, refs_)) {
     problem(absl::StrCat("call ", name, ": malformed balances"));
   }

@@ -14,6 +14,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "store/backend.h"
@@ -67,6 +68,7 @@ class Replay {
     Nanousd hold = 0, settled = 0, overrun = 0, granted = 0, refunded = 0;
     std::int32_t shrunk_at = -1;
     std::string balances;
+    std::vector<std::pair<std::string, Nanousd>> apart;  // refunds in some of the balances
   };
   struct OpenCall {
     Nanousd hold = 0;

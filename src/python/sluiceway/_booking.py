@@ -27,9 +27,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sluiceway._callables import wrap
 from sluiceway._failures import budget_exceeded
 from sluiceway._terms import DOLLAR
-from sluiceway.errors import InvalidRequest, InvalidType
-from sluiceway.money import CREDIT_DECIMALS, USD_DECIMALS, nanousd_of, units_of
-from sluiceway.options import Money
+from sluiceway._values import flag, text
+from sluiceway.errors import InvalidRequest, InvalidType, kind_of
+from sluiceway.money import (
+    CREDIT_DECIMALS,
+    NANOUSD_MAX,
+    USD_DECIMALS,
+    nanousd_of,
+    units_of,
+    usd_of,
+)
+from sluiceway.options import Money, whole
 from sluiceway.types import Frozen
 
 if TYPE_CHECKING:
@@ -54,11 +62,7 @@ _BUCKET_OF = {
 
 def stated(value: object, name: str, advice: str) -> str:
     """A text that must be given. InvalidType, InvalidRequest."""
-    if not isinstance(value, str):
-        raise InvalidType(f"{name} is a {type(value).__name__}, not a str")
-    if not value:
-        raise InvalidRequest(f"{name} is empty; {advice}")
-    return value
+    return text(value, name, advice)
 
 
 class Booking(Frozen):
@@ -106,9 +110,11 @@ def book(
     evidence, usage = _described(quantity, unit, note)
     if idempotency_key is not None:
         stated(idempotency_key, "idempotency_key", "leave it out, or give a name of this one event")
-    for name, text in (("note", note), ("provider", provider), ("model", model)):
-        if not isinstance(text, str):
-            raise InvalidType(f"{name} is a {type(text).__name__}, not a str")
+    for name, words in (("note", note), ("provider", provider), ("model", model)):
+        text(words, name)
+    flag(force, "force")
+    if amount > NANOUSD_MAX:
+        raise InvalidRequest(f"{operation} costs more than ${usd_of(NANOUSD_MAX):f}: not counted")
     (booking,) = book_parts(
         hub,
         frame,
@@ -173,10 +179,14 @@ def refund(
     *,
     counted_in: str = DOLLAR,
     within: Sequence[str] = (),
+    idempotency_key: str = "",
 ) -> None:
-    """Gives back part of what calls or bookings cost. InvalidRequest where they cost less."""
+    """Gives back part of what calls or bookings cost, in the scopes `within` alone where some are
+    named. InvalidRequest where they cost less."""
     hub.settled()  # a call that has just ended is settled a moment later
-    done, left = hub.engine.ledger_refund(list(call_ids), amount, reason, list(within))
+    done, left = hub.engine.ledger_refund(
+        list(call_ids), amount, reason, list(within), idempotency_key
+    )
     if not done:
         decimals = USD_DECIMALS if counted_in == DOLLAR else CREDIT_DECIMALS
         asked, cost = (f"{units_of(one, decimals):f} {counted_in}" for one in (amount, left))
@@ -190,7 +200,7 @@ def _described(quantity: Quantity | None, unit: str, note: str) -> tuple[str, di
     if quantity is None:
         return note, {}
     if isinstance(quantity, bool) or not isinstance(quantity, Quantity):
-        raise InvalidType(f"quantity is a {type(quantity).__name__}, not a number")
+        raise InvalidType(f"quantity is {kind_of(quantity)}, not a number")
     try:
         exact = Decimal(str(quantity))
     except InvalidOperation:
@@ -223,9 +233,8 @@ class LocalCost:
         self._nanousd_per_s = nanousd_of(usd_per_s, "usd_per_s")
         self._options = {"unit": "s", **options}
         for name, value in self._options.items():
-            _writable(value, name)
+            text(value, name)
         stated(self._options.get("provider", "local"), "provider", "leave it out for 'local'")
-        _writable(operation, "operation")
         # By a number of each entry, when it began; the entries of a context are in `_entered`.
         self._open: dict[int, int] = {}
         self._numbers = itertools.count()
@@ -263,9 +272,10 @@ class LocalCost:
         self.__exit__()
 
     def add(self, duration_ns: int) -> Booking:
-        """Books that much time; for work that was timed elsewhere."""
+        """Books that much time (nanoseconds); for work that was timed elsewhere."""
         from sluiceway._frames import current_frame
 
+        whole(duration_ns, "duration_ns", 0, 2**63 - 1)
         return self._book(duration_ns, current_frame(self._hub))
 
     def _book(self, duration_ns: int, frame: Frame) -> Booking:
@@ -320,16 +330,6 @@ class _Timed:
     def _done(self, future: object) -> None:
         self.pause()
         self.end()
-
-
-def _writable(value: object, name: str) -> None:
-    """A text that a booking can carry. InvalidType, InvalidRequest."""
-    if not isinstance(value, str):
-        raise InvalidType(f"{name} is a {type(value).__name__}, not a str")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest(f"{name} is not valid Unicode") from None
 
 
 def _half_even(dividend: int, divisor: int) -> int:

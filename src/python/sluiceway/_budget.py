@@ -27,7 +27,7 @@ from sluiceway._booking import Booking, Quantity, book
 from sluiceway._callables import wrap
 from sluiceway._frames import COMPONENT, Frame, current_frame, known_scope, open_scope
 from sluiceway._terms import KEYED_KINDS, Terms, balance_of
-from sluiceway.errors import Balance, InvalidRequest, InvalidType
+from sluiceway.errors import Balance, InvalidRequest, InvalidType, kind_of
 from sluiceway.money import nanousd_of
 from sluiceway.options import Money
 
@@ -127,7 +127,7 @@ class Budget:
         the parent's.
         """
         if not isinstance(name, str):
-            raise InvalidType(f"the component is a {type(name).__name__}, not a str")
+            raise InvalidType(f"the component is {kind_of(name)}, not a str")
         if not name or set(name) & set(":@" + COMPONENT):
             raise InvalidRequest(f"the component {name!r} is empty or has ':', '@' or '#'")
         budget = Budget.__new__(Budget)
@@ -339,8 +339,12 @@ def is_slip_of(word: str, known: str) -> bool:
 def _kind_of(name: object) -> str:
     """The kind in "kind:key". InvalidType, InvalidRequest for what is none."""
     if not isinstance(name, str):
-        raise InvalidType(f'the budget is a {type(name).__name__}, not a "kind:key" str')
+        raise InvalidType(f'the budget is {kind_of(name)}, not a "kind:key" str')
     kind = name.partition(":")[0]
     if not kind or "@" in name or name.endswith(COMPONENT) or name.startswith(COMPONENT):
         raise InvalidRequest(f'the budget {name!r} is not of the form "kind:key" (without "@")')
+    if name.endswith(":"):
+        raise InvalidRequest(f"the budget {name!r} has no key behind its kind; was it empty?")
+    if any(char < " " or char == "\x7f" for char in name):
+        raise InvalidRequest(f"the budget {name!r} has a line end or another control character")
     return kind

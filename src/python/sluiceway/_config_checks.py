@@ -2,21 +2,40 @@
 
 Model: a check takes what TOML gave, and returns it in the form that the rest of the package uses,
 or raises `Wrong` with what it expected; `config.py` says where. The keys of [budgets] and [wallets]
-are here too, beside the checks that only they need. No I/O, no state, any thread.
+are here too, beside the checks that only they need. Only `check_files` looks at the disk, when a
+route is made. No state, any thread.
 
     seconds(60)(90)         # 90.0
 """
 
 from __future__ import annotations
 
+import os
+import string
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from sluiceway._terms import ON_EXCEED, PERIODS, Mark, mark_of, unit_name
-from sluiceway.errors import InvalidRequest
+from sluiceway.errors import ConfigError, InvalidRequest
 from sluiceway.money import USD_DECIMALS, amount_of, nanousd_of
 
 Check = Callable[[object], object]
+# RFC 9110, 5.6.2: what names of headers and methods are made of.
+TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789" + string.ascii_letters)
+SOCKET_PATH_BYTES = 107  # sun_path without its NUL: unix(7)
+# Headers that frame the message or belong to the connection; the core refuses them (request.cc).
+_FRAMING = frozenset(
+    (
+        *("content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection"),
+        *("upgrade", "te", "trailer", "expect"),
+    )
+)
+_FILES = {
+    "ca_file": "a PEM file of the certificates to trust",
+    "ca_dir": "a folder of certificates, as `openssl rehash` leaves it",
+    "client_cert": "a PEM file",
+    "client_key": "a PEM file",
+}
 
 
 class Wrong(Exception):
@@ -26,6 +45,8 @@ class Wrong(Exception):
 def text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise Wrong("a text that is not empty")
+    if any("\ud800" <= char < "\ue000" for char in value):
+        raise Wrong("a text of whole characters, not half a one (a lone surrogate)")
     return value
 
 
@@ -158,11 +179,81 @@ def paths(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def texts(value: object) -> dict[str, str]:
-    fits = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-    if not fits:
-        raise Wrong("a table of texts")
-    return dict(value)  # type: ignore[call-overload, no-any-return]
+def header_table(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise Wrong('a table of texts, such as x-team = "ads"')
+    names: set[str] = set()
+    for name, one in value.items():
+        if not isinstance(name, str) or not isinstance(one, str):
+            raise Wrong('a table of texts, such as x-team = "ads"')
+        if not (name and TOKEN.issuperset(name)):
+            raise Wrong(f"a table of headers, and {name!r} is no name of one")
+        if not one.replace("\t", " ").isprintable():
+            raise Wrong(f"a table of headers, and {name!r} has a line end or another character")
+        if name.lower() in _FRAMING:
+            raise Wrong(f"a table of headers, and {name!r} is set by the transport")
+        if name.lower() in names:
+            raise Wrong(f"a table of headers, and {name!r} is there twice: names have no case")
+        names.add(name.lower())
+    return dict(value)
+
+
+def base_url_fault(url: str) -> str:
+    """What of a base URL would be lost, or read as something else, in front of a path; "": nothing.
+
+    The rest is the core's to say, which parses the whole URL.
+    """
+    _, slashes, rest = url.partition("://")
+    if slashes and not rest.partition("/")[0]:
+        return "the base URL has no host"
+    if "?" in url or "#" in url:
+        return "the base URL has a query or a fragment, behind which no path can stand"
+    if any("\ud800" <= char < "\ue000" for char in url):
+        return "the base URL is no UTF-8 text"
+    return ""
+
+
+def path(value: object) -> str:
+    if not isinstance(value, str) or not value or not is_path(value):
+        raise Wrong("a path (leave the key out for none)")
+    return value
+
+
+def is_path(text: str) -> bool:
+    """Whether the system can hold it: no NUL, and what is no UTF-8 only as os.fsdecode gives it."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def socket_path(value: object) -> str:
+    found = path(value)
+    if len(os.fsencode(found)) > SOCKET_PATH_BYTES:
+        raise Wrong(f"a path of at most {SOCKET_PATH_BYTES} bytes, as sockets have")
+    return found
+
+
+def check_files(settings: Mapping[str, object], table: str) -> None:
+    """ConfigError for a file or a folder of `settings` that is not there or cannot be read."""
+    for key, what in _FILES.items():
+        given = settings.get(key)
+        if not isinstance(given, str):
+            continue
+        wrong = _unreadable(given, folder=key == "ca_dir")
+        if wrong:
+            hint = "" if os.path.isabs(given) else f" (looked for in {os.getcwd()!r})"
+            raise ConfigError(f"{key} of {table}: {given!r} {wrong}{hint}; give the path of {what}")
+
+
+def _unreadable(given: str, *, folder: bool) -> str:
+    if not os.path.exists(given):
+        return "does not exist"
+    if folder != os.path.isdir(given):
+        return "is no folder" if folder else "is a folder"
+    if not os.access(given, os.R_OK | os.X_OK if folder else os.R_OK):
+        return "cannot be read by this user"
+    return ""
 
 
 ON_EXCEED_KEYS: dict[str, Check] = {

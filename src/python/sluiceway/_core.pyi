@@ -323,9 +323,15 @@ class Engine:
         """
         Moves the entries of closed months into a file of their own.
         """
-    def ledger_arrow(self, *, from_ns: int = 0, to_ns: int = 9223372036854775807) -> typing.Any:
+    def ledger_arrow(
+        self,
+        *,
+        from_ns: int = 0,
+        to_ns: int = 9223372036854775807,
+        archives: collections.abc.Sequence[str] = [],
+    ) -> typing.Any:
         """
-        The entries as an Arrow C stream in a PyCapsule.
+        The entries as an Arrow C stream in a PyCapsule, those of archives first.
         """
     def ledger_balances(self) -> list[dict[str, typing.Any]]:
         """
@@ -393,9 +399,11 @@ class Engine:
         amount: int,
         evidence: str,
         within: collections.abc.Sequence[str] = [],
+        idempotency_key: str = "",
     ) -> tuple[bool, int]:
         """
-        Lowers what ended calls cost: (whether they cost that much, what they cost now).
+        Lowers what ended calls cost, in the scopes `within` alone where some are named:
+        (whether they cost that much, what they cost now).
         """
     def ledger_report(
         self,
@@ -542,9 +550,11 @@ def outcome_rows() -> list[dict[str, typing.Any]]:
     The table of what may happen to an attempt.
     """
 
-def price_body(route: Route, body: str, sent_s: float) -> dict[str, typing.Any]:
+def price_body(
+    route: Route, body: str, sent_s: float, ended_s: typing.Any = None
+) -> dict[str, typing.Any]:
     """
-    What an answer's body costs by a route's prices: nanousd (None where that cannot be known), usage, text, price_version.
+    What an answer's body costs by a route's prices, at the dearest instant from sent_s to ended_s (Unix seconds; None: the same): nanousd (None where that cannot be known), usage, text, price_version.
     """
 
 def quote_sheet(

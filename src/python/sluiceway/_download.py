@@ -17,8 +17,10 @@ what was never sent, was refused for now, broke, or did not fit, each time after
 the next slice is no such try, since each of them has brought bytes. A paid one is never sent again
 after doubt: it raises, keeps the .part, and calling `download` again is the user's decision.
 Redirects of a free download are followed, at most 5, never from https to http; another origin gets
-neither the key nor the caller's headers. One that is not followed stays the error of its status and
-says why; a Location that cannot be asked for is an `InvalidResponse`.
+neither the key nor the caller's headers, and is reached as _urls.py says. One that is not followed
+stays the error of its status and says why; a Location that cannot be asked for is an
+`InvalidResponse`. An absolute URL is reached in the same way; where the caller names the provider
+and it lies below its base URL, it is a path of that API and gets the key.
 
     done = gw.raw.download("https://cdn.example/v.mp4", "v.mp4", on_progress=print)
     done.path, done.size, done.resumes
@@ -45,10 +47,21 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sluiceway._config_checks import is_path
 from sluiceway._failures import charged_nanousd, error_of
 from sluiceway._partial_file import PartialFile
-from sluiceway._raw_steps import ELSEWHERE, Ask, Headers, join_url, submit_raw
+from sluiceway._raw_steps import Ask, Headers, provider_of, submit_raw
 from sluiceway._threads import in_thread
+from sluiceway._urls import (
+    check_characters,
+    check_url,
+    join_url,
+    path_below,
+    same_origin,
+    shown,
+    target_of,
+)
+from sluiceway.config import ELSEWHERE
 from sluiceway.errors import (
     BreakerOpen,
     ConfigError,
@@ -77,6 +90,7 @@ Steps = Generator[Any, Any, DownloadResult]
 _WHOLE = (200, 203)  # 203: the same, changed by a proxy that says so
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECTS_MAX = 5
+_OWN_HEADERS = ("range", "if-range", "accept-encoding")
 _PASSING = (BreakerOpen, ConnectionFailed, InDoubt, Overloaded, RateLimited, StreamBroken)
 _OLD_ENOUGH_S = 60  # between Last-Modified and Date, for a strong validator
 _PAUSE_S, _PAUSE_MAX_S = 0.2, 10.0
@@ -117,15 +131,18 @@ class RawDownload:
     ) -> None:
         for given, kinds in ((url, str), (path, str | os.PathLike)):
             if not isinstance(given, kinds):
-                raise InvalidType("download takes a URL and the path of a file")
-        if provider is None and not url.startswith(("http://", "https://")):
-            raise InvalidRequest(
-                f"{url!r} is no http or https URL; for a path of a provider's API name the provider"
-            )
+                kind = type(given).__name__
+                raise InvalidType(f"download takes a URL and the path of a file, not a {kind}")
         self._hub = hub
         self._plan = plan
-        self._ask = Ask("GET", provider or ELSEWHERE, url, None, headers, free, byte_stream=True)
-        self._path = os.fspath(path)
+        self._ask = _ask_of(hub, plan, url, provider, headers, free)
+        self._path = os.fsdecode(path)
+        if not is_path(self._path):
+            raise InvalidRequest(f"{self._path!r} is no path: it holds a NUL or half a character")
+        told: object = on_progress
+        if told is not None and not callable(told):
+            kind = type(told).__name__
+            raise InvalidType(f"on_progress is a {kind}, not a function of (size, total)")
         self._resumes_max = whole(resumes, "resumes", 0, 1000)
         self._on_progress = on_progress
         self._deadline_s = time.monotonic() + plan.submit["timeout_s"]
@@ -293,21 +310,19 @@ class RawDownload:
 
     def _follow(self, call: Any, error: SluicewayError) -> None:
         """Makes the redirect's target what is asked for. Raises why it is not followed."""
-        from urllib.parse import urlsplit
-
         location = next((value for key, value in call.headers if key.lower() == "location"), "")
-        here, base = self._ask.path, ""
+        here, base, reach = self._ask.path, "", self._ask.reach
         provider = self._hub.registry.get(self._ask.provider)
         if provider is not None:
+            reach = provider.id
             base = self._hub.base_url(provider, self._plan.account) or provider.base_url
             here = join_url(base, here)
         url, wrong = target_of(here, location)
         if wrong:
             message = f"the redirect cannot be followed: its Location {shown(location)} {wrong}"
             raise _recast(error, InvalidResponse, message)
-        old, new = urlsplit(here), urlsplit(url)
         refused = ""
-        if (old.scheme, new.scheme) == ("https", "http"):
+        if here.lower().startswith("https:") and url.startswith("http:"):
             refused = "it leads from https to http, where anyone could read and change the file"
         elif self._redirects >= _REDIRECTS_MAX:
             refused = f"{_REDIRECTS_MAX} were followed before it"
@@ -316,13 +331,36 @@ class RawDownload:
             raise _recast(error, type(error), f"{message} {refused}")
         self._redirects += 1
         self._moved = (error, location)
-        same = (old.scheme, old.netloc) == (new.scheme, new.netloc)
-        headers = self._ask.headers if same else None
-        path = new.path + (f"?{new.query}" if new.query else "")
-        if same and base and join_url(base, path) == url:
+        headers = self._ask.headers if same_origin(here, url) else None
+        if base and (path := path_below(base, url)):
             self._ask = self._ask._replace(path=path)
         else:
-            self._ask = self._ask._replace(provider=ELSEWHERE, path=url, headers=headers)
+            self._ask = self._ask._replace(
+                provider=ELSEWHERE, path=url, headers=headers, reach=reach
+            )
+
+
+def _ask_of(
+    hub: Hub, plan: Plan, url: str, provider: str | None, headers: Headers | None, free: bool
+) -> Ask:
+    """What is asked for: a path of an API, with its key, or an absolute URL, without one."""
+    given: Any = headers
+    for name in given if isinstance(given, Mapping) else ():
+        if isinstance(name, str) and name.lower() in _OWN_HEADERS:
+            raise InvalidRequest(f"the header {name!r} is set by the download itself")
+    whole = Ask("GET", ELSEWHERE, url, None, headers, free, byte_stream=True)
+    if provider is None:
+        check_url(url)
+        return whole
+    found = provider_of(hub, provider)
+    if "://" not in url.partition("?")[0]:
+        check_characters(url)
+        return whole._replace(provider=provider)
+    check_url(url)
+    base = hub.base_url(found, plan.account) or found.base_url
+    if path := path_below(base, url):
+        return whole._replace(provider=provider, path=path)
+    return whole._replace(reach=provider)
 
 
 def begin(part: PartialFile, call: Any, start: int) -> Body:
@@ -373,36 +411,6 @@ def _whole_told(call: Any) -> int | None:
         if key.lower() == "content-range" and (match := _BEYOND.fullmatch(value)):
             return int(match[1])
     return None
-
-
-def target_of(here: str, location: str) -> tuple[str, str]:
-    """The URL that a Location leads to from `here`, and what is wrong with it ("": nothing)."""
-    from urllib.parse import urljoin, urlsplit
-
-    if not location:
-        return "", "is missing or empty"
-    if any(char <= " " or char == "\x7f" for char in location):
-        return "", "has a space or a control character"
-    try:
-        url = urljoin(here, location).partition("#")[0]
-        parts = urlsplit(url)
-        _ = parts.port  # raises where it is no port
-    except ValueError:  # its own words may hold what stands for a password
-        return "", "is not a valid URL"
-    if parts.scheme not in ("http", "https"):
-        return "", "is no http or https URL"
-    if "@" in parts.netloc:
-        return "", "holds credentials"
-    return url, ""
-
-
-def shown(location: str) -> str:
-    """A Location for people: without credentials, and without its query, which may be signed."""
-    head, at, tail = location.rpartition("@")  # a password may hold any other delimiter
-    if at:
-        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*:)?/*", head)
-        location = f"{scheme[0] if scheme else ''}***@{tail}"
-    return repr(re.split(r"[?#]", location, maxsplit=1)[0][:200])
 
 
 def _recast(error: SluicewayError, kind: type[SluicewayError], message: str) -> SluicewayError:

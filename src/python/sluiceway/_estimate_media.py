@@ -29,6 +29,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sluiceway import _core
+from sluiceway._told import region_of, tier_in, tiers_of
+from sluiceway._values import text as checked_text
 from sluiceway.config import nearest
 from sluiceway.errors import (
     InvalidRequest,
@@ -37,6 +39,7 @@ from sluiceway.errors import (
     UnknownModel,
     UnpricedModel,
     UnpricedOperation,
+    kind_of,
 )
 from sluiceway.money import usd_of
 from sluiceway.options import whole
@@ -64,7 +67,7 @@ _THOUSANDTHS = ("seconds", "megapixels", "credits")
 def sheet_of(hub: Hub, name: str) -> dict[str, Any]:
     """The price sheet of "provider/model". UnknownModel, UnpricedModel with the nearest name."""
     if not isinstance(name, str):
-        raise InvalidType(f'the model is a {type(name).__name__}, not a "provider/model" str')
+        raise InvalidType(f'the model is {kind_of(name)}, not a "provider/model" str')
     provider, slash, model = name.partition("/")
     if not slash or not model:
         raise UnknownModel(f'{name!r} is not of the form "provider/model"')
@@ -80,18 +83,23 @@ def sheet_of(hub: Hub, name: str) -> dict[str, Any]:
 def utf8_bytes(text: object, what: str) -> int:
     """How many bytes a text has in UTF-8; a lone surrogate counts three."""
     if not isinstance(text, str):
-        raise InvalidType(f"{what} is a {type(text).__name__}, not a str")
+        raise InvalidType(f"{what} is {kind_of(text)}, not a str")
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _check_text(*values: object) -> None:
-    if not all(isinstance(one, str) for one in values):
-        raise InvalidType("size and quality are str")
+    for one in values:
+        checked_text(one, "size and quality")
 
 
 def quote_rows(hub: Hub, plan: Plan, sheet: dict[str, Any], **bounds: Any) -> dict[str, Any]:
     """The core's three figures over the rows of one model, on the plan of the caller's account."""
     settings = hub.config.accounts.get((sheet["provider"], plan.account or "default"), {})
+    provider = hub.registry.get(sheet["provider"])
+    if provider is not None:
+        tiers = tiers_of(sheet, settings.get("plan", ""))
+        region = region_of(provider, hub.base_url(provider, plan.account), tiers)
+        bounds["service_tier"] = tier_in(region, bounds.get("service_tier", ""))
     timeout_s = bounds.pop("timeout_s", None)
     return _core.quote_sheet(
         sheet,
@@ -342,7 +350,7 @@ def _check_sold(sheet: dict[str, Any], selectors: Mapping[str, str]) -> None:
 def _thousandths(value: object, name: str) -> int:
     """Seconds as thousandths, rounded up; floats by the digits that they show."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise InvalidType(f"{name} is a {type(value).__name__}, not a number of seconds")
+        raise InvalidType(f"{name} is {kind_of(value)}, not a number of seconds")
     exact = Decimal(str(value))
     if not exact.is_finite() or not 0 < exact <= 10_000_000:
         raise InvalidRequest(f"{name}={value} is not a number of seconds above 0, up to 10,000,000")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sluiceway._terms import DOLLAR, Terms
+from sluiceway._values import flag, text
 
 if TYPE_CHECKING:
     from sluiceway import _core
@@ -128,7 +129,9 @@ def known_scope(hub: Hub, name: str, asked: object) -> Known | None:
 
 def open_scope(hub: Hub, name: str, terms: Terms, asked: object, *, replace: bool) -> _core.Scope:
     """The scope's handle, made in the file if it is new. BudgetConflict for another limit."""
-    kind, _, key = name.partition(":")
+    kind, _, key = text(name, "the budget").partition(":")
+    flag(replace, "replace")
+    text(terms.time_zone, "time_zone")
     scope = hub.engine.open_scope(
         kind,
         key,

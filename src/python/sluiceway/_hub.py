@@ -22,17 +22,22 @@ import contextvars
 import os
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sluiceway import _core, _log
-from sluiceway.config import DEFAULT_ACCOUNT, Config, nearest
+from sluiceway._accounts import SIMULATOR_URL, headers_of, said_by, transport_of
+from sluiceway._config_checks import base_url_fault
+from sluiceway._told import STANDARD, read_as, region_of, tier_in, tiers_of
+from sluiceway.config import DEFAULT_ACCOUNT, ELSEWHERE, Config, nearest
 from sluiceway.errors import (
+    ConfigError,
     InvalidType,
     MissingKey,
     UnknownAccount,
     UnknownModel,
     UnpricedModel,
     UnpricedOperation,
+    kind_of,
 )
 from sluiceway.keys.env import EnvKeys
 from sluiceway.options import Plan, Variants
@@ -47,8 +52,6 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT_TOKENS = 4096
 SCHEMA_VERSION = 1  # part of every cache key; raised when what a request means changes
-SIMULATOR_URL = "SLUICEWAY_SIMULATOR_URL"
-SIMULATOR_CA = "SLUICEWAY_SIMULATOR_CA"
 SIMULATOR_KEY = "simulator-key-not-a-secret"
 LEDGER = "SLUICEWAY_LEDGER"
 RAW_ROUTES_MAX = 1024
@@ -73,6 +76,7 @@ class Target:
         "priced",
         "priced_tiers",
         "provider",
+        "region",
         "route",
         "tiers",
     )
@@ -84,6 +88,7 @@ class Target:
         facts: ChatFacts,
         spec: dict[str, Any],
         known: Mapping[str, Any],
+        base_url: str | None = None,
     ) -> None:
         self._known = known  # the priced models of this provider, for a message
         self.name = name
@@ -91,26 +96,31 @@ class Target:
         self.facts = facts
         self.encode = ENCODERS[provider.dialect.encoder]
         self._spec = spec
-        rows = spec["sheet"]["rows"] if spec["sheet"] else ()
-        self.priced_tiers = {r["service_tier"] for r in rows if r["plan"] == spec["plan"]}
+        self.priced_tiers = tiers_of(spec["sheet"], spec["plan"])
+        self.region = region_of(provider, base_url, self.priced_tiers)
         self.priced = self.has_price("")
         self.tiers: dict[str, _core.Route] = {}
         self.route: _core.Route | None = None  # of the standard tier
 
-    def route_for(self, tier: str, engine: _core.Engine) -> _core.Route:
-        """The route of a price tier, made on its first use."""
-        route = self.tiers.get(tier)
+    def route_for(self, tier: str, engine: _core.Engine, manner: str = "") -> _core.Route:
+        """The route of a price tier whose answers are read in that manner (_told.py), made on its
+        first use."""
+        key = f"{manner}:{tier}" if manner else tier
+        route = self.tiers.get(key)
         if route is None:
-            route = engine.add_route({**self._spec, "service_tier": tier})
-            self.tiers[tier] = route
-            if not tier:
+            dialect = read_as(self._spec["dialect"], manner, self.region)
+            rows = tier_in(self.region, tier)
+            route = engine.add_route({**self._spec, "service_tier": rows, "dialect": dialect})
+            self.tiers[key] = route
+            if not key:
                 self.route = route
         return route
 
     def has_price(self, tier: str) -> bool:
         """Whether a row prices this tier; "", "default" and "standard" are the standard one."""
+        tier = tier_in(self.region, tier)
         return tier in self.priced_tiers or (
-            not tier and not self.priced_tiers.isdisjoint(("default", "standard"))
+            not tier and not self.priced_tiers.isdisjoint(STANDARD)
         )
 
     def check_price(self, tier: str) -> None:
@@ -121,13 +131,15 @@ class Target:
             known, plan = self._known, self._spec["plan"]
             where = f" on the plan {plan!r}" if plan and self._spec["sheet"] else ""
             raise UnpricedModel(
-                f"no price is known for {self.name!r}{where}{nearest(self.facts.model, known)}"
+                f"no price is known for {self.name!r}{where}"
+                f"{nearest(self.facts.model, known) or '.'}"
                 ' If the name is right, state what it may cost at most: max_cost_usd="0.50".',
                 provider=self.provider.id,
                 model=self.facts.model,
             )
         raise UnpricedOperation(
-            f"no price is known for {self.name} in the service tier {tier!r}; state max_cost_usd",
+            f"no price is known for {self.name} in the service tier"
+            f" {tier_in(self.region, tier)!r}; state max_cost_usd",
             provider=self.provider.id,
             model=self.facts.model,
         )
@@ -190,7 +202,8 @@ class Hub:
 
     def check_names(self) -> None:
         """UnknownModel for a configured provider or model reference that does not exist."""
-        names = {provider for provider, _ in self.config.accounts} | set(self.config.breakers)
+        names = {one for one, _ in self.config.accounts if one != ELSEWHERE}
+        names |= set(self.config.breakers)
         names |= set(self.config.retries)
         names |= {name.partition("/")[0] for name in self.config.limits}
         for name in sorted(names):
@@ -237,11 +250,11 @@ class Hub:
     def resolve(self, name: object, plan: Plan) -> Target:
         """The target of "provider/model", made and remembered; ConfigError for what is not."""
         if not isinstance(name, str):
-            raise InvalidType(f'the model is a {type(name).__name__}, not a "provider/model" str')
+            raise InvalidType(f'the model is {kind_of(name)}, not a "provider/model" str')
         provider_id, slash, model = name.partition("/")
         provider = self.registry.get(provider_id)
         if provider is None or not slash or not model:
-            raise self.unknown_provider(name, provider_id, slash)
+            raise self.unknown_provider(name, provider_id, model)
         table = self.price_table()
         known = table.of(provider_id)
         sheet = known.get(model)
@@ -258,22 +271,33 @@ class Hub:
             provider.service_tiers,
         )
         spec = self.route_spec(provider, plan, model, "chat")
-        spec["url"] = provider.url("chat", self.base_url(provider, plan.account))
+        base_url = self.base_url(provider, plan.account)
+        spec["url"] = provider.url("chat", base_url)
         spec["sheet"] = sheet
-        target = Target(name, provider, facts, spec, known)
+        target = Target(name, provider, facts, spec, known, base_url)
         plan.targets[name] = target
         if self.prices is not table:  # changed meanwhile: this call was first, the next is not
             plan.targets.pop(name, None)
         return target
 
-    def unknown_provider(self, name: str, provider: str, slash: str) -> UnknownModel:
+    def unknown_provider(self, name: str, provider: str, model: str) -> UnknownModel:
         """The error for a name that is not "provider/model" of a known provider."""
-        if not slash:
-            owners = [one for one in self.registry if name in self.price_table().of(one)]
-            hint = f"; did you mean {owners[0] + '/' + name!r}?" if owners else ""
+        if not model or not provider:  # "gpt-6-luna", "openai/", "/gpt-6-luna"
+            bare = model or name
+            owners = [one for one in self.registry if bare in self.price_table().of(one)]
+            hint = '; it is such as gw.chat("openai/gpt-6-luna", prompt)'
+            if owners:
+                hint = f"; did you mean {owners[0] + '/' + bare!r}?"
             return UnknownModel(f'{name!r} is not of the form "provider/model"{hint}')
         return UnknownModel(
-            f"no provider {provider!r} in {name!r}{nearest(provider, self.registry)}"
+            f"no provider {provider!r} in {name!r}{nearest(provider.lower(), self.registry)}"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise InvalidType(
+            "a gateway, its budgets, wallets and streams belong to one process and cannot be"
+            " pickled or deep-copied; make a gateway in each process, from the same file, and hand"
+            ' over names such as "video:42" instead'
         )
 
     def account(self, provider: Provider, account: str | None) -> dict[str, Any]:
@@ -293,9 +317,13 @@ class Hub:
         """The base URL: an environment variable, else the simulator's, else the account's."""
         own = self.keys.get(provider.base_url_env)
         simulator = self.keys.get(SIMULATOR_URL)
+        found = own or self.account(provider, account).get("base_url")
         if own is None and simulator is not None:
-            return simulator.rstrip("/") + provider.simulator_path
-        return own or self.account(provider, account).get("base_url")
+            found = simulator.rstrip("/") + provider.simulator_path
+        if found is not None and (wrong := base_url_fault(found)):
+            # Joined to a path it would be another URL, which may get the key.
+            raise ConfigError(said_by(self, wrong, provider, account), provider=provider.id)
+        return found
 
     def key_of(self, provider: Provider, account: str | None) -> str:
         """The key, or MissingKey with what to do."""
@@ -317,14 +345,20 @@ class Hub:
         raise MissingKey(message, provider=provider.id)
 
     def route_spec(
-        self, provider: Provider, plan: Plan, model: str, operation: str
+        self,
+        provider: Provider,
+        plan: Plan,
+        model: str,
+        operation: str,
+        replaced: frozenset[str] = frozenset(),
     ) -> dict[str, Any]:
-        """What routes of every operation have in common; `url` and `sheet` are the caller's."""
+        """What routes of every operation have in common; `url` and `sheet` are the caller's.
+
+        `replaced` are the headers that the call brings itself, in lower case.
+        """
         account = plan.account or DEFAULT_ACCOUNT
         settings = self.account(provider, plan.account)
-        key = self.key_of(provider, plan.account)
-        headers = [*provider.headers.items(), *settings.get("headers", {}).items()]
-        headers += [*provider.auth_headers(key), ("content-type", "application/json")]
+        headers = headers_of(self, provider, plan.account, replaced)
         name = f"{provider.id}/{model}"
         retry = self.config.retries.get(provider.id, {})
         if plan.retry is not None:
@@ -347,16 +381,16 @@ class Hub:
             "breaker": self.config.breakers.get(provider.id, {}),
             "retry": retry,
             "idle_reuse_s": settings.get("idle_reuse_s", provider.idle_reuse_s),
-            "idempotent_key_header": provider.idempotent_key_header,
+            "idempotent_key_header": (
+                ""  # a key of the caller's promises nothing about another attempt
+                if provider.idempotent_key_header.lower() in replaced
+                else provider.idempotent_key_header
+            ),
             "schema_version": SCHEMA_VERSION,
         }
         if spec["limits"] is not None and name not in self.config.limits:
             spec["group"] = f"{provider.id}/{account}"  # limits of a provider count all its models
-        for field in _TRANSPORT:
-            if field in settings:
-                spec[field] = settings[field]
-        if self.keys.get(SIMULATOR_URL) and self.keys.get(SIMULATOR_CA):
-            spec["ca_file"] = self.keys.get(SIMULATOR_CA)
+        spec.update(transport_of(self, provider, plan.account))
         return spec
 
     def watcher(self) -> Watcher:
@@ -391,7 +425,8 @@ class Hub:
         try:
             return plan.targets[name]  # type: ignore[no-any-return]
         except (KeyError, TypeError):
-            return self.resolve(name, plan)
+            pass  # what resolve raises shall not show this look-up as its cause
+        return self.resolve(name, plan)
 
     def raw_route(self, key: object, spec: Mapping[str, Any]) -> _core.Route:
         """A remembered route of `gw.raw`; the whole memory is dropped when it is full."""
@@ -414,16 +449,3 @@ def _close_all() -> None:
     with contextlib.ExitStack() as stack:  # what one of them raises leaves no other one open
         for hub in list(_open_hubs):
             stack.callback(hub.close, CLOSE_AT_EXIT_S)
-
-
-_TRANSPORT = (
-    "http_version",
-    "ca_file",
-    "ca_dir",
-    "client_cert",
-    "client_key",
-    "verify",
-    "proxy",
-    "no_proxy",
-    "unix_socket",
-)

@@ -22,10 +22,12 @@ from collections.abc import Generator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sluiceway._failures import Writing, error_of, unbounded
+from sluiceway._failures import Writing, dollars, error_of, unbounded
 from sluiceway._frames import current_frame
-from sluiceway._raw_steps import Ask, join_url, raw_steps
-from sluiceway._steps import price
+from sluiceway._raw_steps import Ask, raw_steps
+from sluiceway._steps import free_by_cap, price
+from sluiceway._told import PART, WHOLE, reading_of, tier_in
+from sluiceway._urls import join_url
 from sluiceway.errors import (
     InvalidRequest,
     InvalidResponse,
@@ -93,7 +95,7 @@ def batch_steps(hub: Hub, plan: Plan, model: str, prompts: object) -> Generator[
         )
     if not 1 <= len(prompts) <= wire.ITEMS_MAX:
         raise InvalidRequest(f"a batch has 1 to {wire.ITEMS_MAX:,} prompts, not {len(prompts):,}")
-    bodies, ceilings = _items(hub, plan, target, prompts, wire)
+    bodies, ceilings, manners = _items(hub, plan, target, prompts, wire)
     call = _submit(hub, plan, target, wire.encode(bodies), sum(ceilings), wire)
     yield call
     hub.ended()
@@ -116,6 +118,8 @@ def batch_steps(hub: Hub, plan: Plan, model: str, prompts: object) -> Generator[
         "ceilings_nanousd": ceilings,
         "started_s": time.time(),
     }
+    if any(manners):
+        request["manners"] = manners
     hub.engine.job_create(
         call.call_id,
         provider=target.provider.id,
@@ -131,26 +135,46 @@ def batch_steps(hub: Hub, plan: Plan, model: str, prompts: object) -> Generator[
 
 def _items(
     hub: Hub, plan: Plan, target: Target, prompts: Sequence[Any], wire: Any
-) -> tuple[list[dict[str, Any]], list[int]]:
-    """Body and ceiling of each prompt, before anything is sent."""
-    if plan.max_cost_nanousd is None:
+) -> tuple[list[dict[str, Any]], list[int], list[str]]:
+    """Body and ceiling of each prompt, and how its answer is to be read; before anything is sent.
+
+    A cap is for all prompts together, and is what `checked` of a single call makes of it: a promise
+    to keep where every prompt has a price and a bound, else what is held, in equal shares.
+    """
+    cap = plan.max_cost_nanousd
+    if cap is None:
         target.check_price(wire.TIER)
-    bodies, ceilings = [], []
+    bodies, ceilings, manners = [], [], []
+    true = target.has_price(wire.TIER)  # whether the ceilings are
     for prompt in prompts:
         encoded = target.encode(target.facts, prompt, plan.body, False)
-        if encoded.unbounded and plan.max_cost_nanousd is None:
+        if encoded.unbounded and cap is None:
             raise unbounded(encoded.unbounded, target.provider.id, target.facts.model)
         if encoded.service_tier:
             raise InvalidRequest("a batch has a service tier of its own; leave service_tier away")
+        true = true and not encoded.unbounded
         bodies.append(encoded.body)
-        if plan.max_cost_nanousd is None:
+        reading = reading_of(target.provider, target.provider.dialect, encoded.body)
+        # No row multiplies a batch's price with another tier's.
+        manners.append(PART if reading.tier else reading.manner)
+        if true:
             priced = encoded._replace(service_tier=wire.TIER)
             quote = price(hub, plan, target, priced, within_s=wire.LASTS_S)
             ceilings.append(quote["ceiling"])
-    if plan.max_cost_nanousd is not None:
-        share, rest = divmod(plan.max_cost_nanousd, len(bodies))
-        ceilings = [share + (index < rest) for index in range(len(bodies))]
-    return bodies, ceilings
+    if true:
+        if cap is not None and sum(ceilings) > cap:
+            raise InvalidRequest(
+                f"this batch may cost up to {dollars(usd_of(sum(ceilings)))}, more than"
+                f" max_cost_usd={dollars(usd_of(cap))}; lower max_output_tokens, or shorten or"
+                " split it",
+                provider=target.provider.id,
+                model=target.facts.model,
+            )
+        return bodies, ceilings, [WHOLE] * len(bodies)
+    if not cap:
+        raise free_by_cap(f"what a batch of {target.name} costs here", target.provider.id)
+    share, rest = divmod(cap, len(bodies))
+    return bodies, [share + (index < rest) for index in range(len(bodies))], manners
 
 
 def _route(hub: Hub, plan: Plan, target: Target, wire: Any) -> _core.Route:
@@ -164,7 +188,7 @@ def _route(hub: Hub, plan: Plan, target: Target, wire: Any) -> _core.Route:
     base = hub.base_url(provider, plan.account) or provider.base_url
     spec["url"] = join_url(base, wire.CREATE_PATH)
     spec["sheet"] = table.of(provider.id).get(target.facts.model)
-    spec["service_tier"] = wire.TIER
+    spec["service_tier"] = tier_in(target.region, wire.TIER)
     spec["lenient"] = True
     spec["job"] = True
     return hub.raw_route(key, spec)
@@ -222,8 +246,13 @@ def look_steps(hub: Hub, plan: Plan, row: Row) -> Generator[Any, Any, tuple[Row,
     if not look.ended:
         return row, look.done, total
     lines = yield from _lines(hub, plan, row, wire)
-    items, settled, usage, version, notes = _price(hub, plan, row, request, lines, wire)
-    result = {"nanousd": settled, "items": [[item.kind, str(item.cost)] for item in items]}
+    ended_s = min(time.time(), request["started_s"] + wire.LASTS_S)
+    items, settled, usage, version, notes = _price(hub, plan, request, lines, wire, ended_s)
+    result = {
+        "nanousd": settled,
+        "items": [[item.kind, str(item.cost)] for item in items],
+        "ended_s": ended_s,
+    }
     try:
         hub.engine.job_update(
             row["call_id"],
@@ -246,7 +275,9 @@ def results_steps(hub: Hub, plan: Plan, row: Row) -> Generator[Any, Any, list[Ba
     wire = _wire(hub, row)
     plan = checked_row(hub, plan, row)
     lines = yield from _lines(hub, plan, row, wire)
-    return _price(hub, plan, row, json.loads(row["request"]), lines, wire)[0]
+    request, result = json.loads(row["request"]), json.loads(row["result"])
+    ended_s = result.get("ended_s", request["started_s"])  # jobs of earlier versions have none
+    return _price(hub, plan, request, lines, wire, ended_s)[0]
 
 
 def cancel_steps(hub: Hub, plan: Plan, row: Row) -> Generator[Any, Any, None]:
@@ -286,18 +317,19 @@ def _read(read: Any, body: bytes, row: Row) -> Any:
 
 
 def _price(
-    hub: Hub, plan: Plan, row: Row, request: dict[str, Any], lines: list[Any], wire: Any
+    hub: Hub, plan: Plan, request: dict[str, Any], lines: list[Any], wire: Any, ended_s: float
 ) -> tuple[list[BatchItem], int, dict[str, int], str, str]:
     """Items, their cost together (nano-dollars), their usage, the price rows that priced them, and
     what of it is not by the table.
 
     An answer whose cost cannot be told is settled at its ceiling; an item without a line is taken
-    for billed in the same way: what is not proven free counts.
+    for billed in the same way: what is not proven free counts. Of prices that changed between start
+    and end the dearest holds.
     """
     from sluiceway import _core
 
     target = hub.target(request["model"], plan)
-    route = target.route_for(wire.TIER, hub.engine)
+    manners = request.get("manners", ())
     ceilings = request["ceilings_nanousd"]
     found = {line.number: line for line in lines if 0 <= line.number < len(ceilings)}
     items, usage, at_ceiling, versions = [], dict[str, int](), 0, set()
@@ -309,7 +341,9 @@ def _price(
         if line is None:
             priced = {"nanousd": None}
         elif line.message:
-            priced = _core.price_body(route, line.message, request["started_s"])
+            manner = manners[index] if manners else WHOLE
+            route = target.route_for(wire.TIER, hub.engine, manner)
+            priced = _core.price_body(route, line.message, request["started_s"], ended_s)
         versions.add(priced.get("price_version", ""))
         text, counts = priced.get("text", ""), priced.get("usage", {})
         known = priced["nanousd"]

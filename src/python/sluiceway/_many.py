@@ -2,9 +2,10 @@
 
 Model: every prompt is encoded, checked and written before the first is sent, so a mistake in any of
 them is an error before anything costs money. Then all are handed to the engine with one wake-up and
-are in flight together; from there each is a call of its own, with its own reservation, retries and
-row in the ledger. What a failed one leads to (a fallback, a cut) is tried when its turn in the list
-comes, while the others go on.
+are in flight together; from there each is a call of its own, with its own reservation, retries,
+row in the ledger and, where an idempotency key is given, its own: "KEY/0" for the first prompt.
+What a failed one leads to (a fallback, a cut) is tried when its turn in the list comes, while the
+others go on.
 
 Results and errors come in the order of the prompts, and no error hides the results of the others.
 Memory: the requests' bodies, once, until they are sent. Leaving early (a cancelled task, Ctrl-C)
@@ -44,15 +45,15 @@ Outcomes = list["ChatResult | SluicewayError"]
 class _Batch:
     """The calls under way, in the order of their prompts."""
 
-    __slots__ = ("calls", "chains", "hub", "plan", "prompts", "simple", "target")
+    __slots__ = ("calls", "chains", "hub", "plans", "prompts", "simple", "target")
 
     def __init__(self, hub: Hub, plan: Plan, model: str, prompts: Sequence[Prompt]) -> None:
         """Hands all of them over. Any mistake in one of them raises before anything is sent."""
         if isinstance(prompts, str) or not isinstance(prompts, Sequence):
             raise InvalidType("chat_many takes a list of prompts; for one prompt there is chat")
         self.hub = hub
-        self.plan = plan
         self.prompts = list(prompts)
+        self.plans = _plans(hub, plan, len(self.prompts))
         self.target = target = hub.target(model, plan)
         self.chains: list[Steps] | None = [] if plan.fallbacks else None
         self.calls: list[_core.Call] = []
@@ -74,16 +75,16 @@ class _Batch:
         # Left inside of the cork, what was handed over so far is hardly ever sent.
         with _core.Cork(), self:
             if self.chains is not None:
-                for prompt in self.prompts:
-                    self.chains.append(chat_steps(hub, plan, model, prompt))
+                for own, prompt in zip(self.plans, self.prompts, strict=True):
+                    self.chains.append(chat_steps(hub, own, model, prompt))
                     self.calls.append(next(self.chains[-1]))
                 return
             scopes = frame.scopes
-            for request in requests:
+            for own, request in zip(self.plans, requests, strict=True):
                 self.calls.append(
                     start_ready(hub, target, ready, request, scopes)
                     if ready and isinstance(request, bytes)
-                    else start_encoded(hub, plan, target, request, False)  # type: ignore[arg-type]
+                    else start_encoded(hub, own, target, request, False)  # type: ignore[arg-type]
                 )
 
     def __enter__(self) -> None:
@@ -110,7 +111,18 @@ class _Batch:
         if self.chains is not None:
             return self.chains[number]
         call, prompt = self.calls[number], self.prompts[number]
-        return failed(self.hub, self.plan, self.target, prompt, False, call)
+        return failed(self.hub, self.plans[number], self.target, prompt, False, call)
+
+
+def _plans(hub: Hub, plan: Plan, count: int) -> list[Plan]:
+    """The plan of each prompt: an idempotency key is of one call, so each gets a part of it."""
+    key = plan.submit.get("idempotency_key")
+    if key is None:
+        return [plan] * count
+    return [
+        plan.with_options({"idempotency_key": f"{key}/{index}"}, hub.variants)
+        for index in range(count)
+    ]
 
 
 def _text(target: Target, ready: _core.Ready, prompt: Any) -> bytes:

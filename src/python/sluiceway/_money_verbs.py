@@ -20,8 +20,9 @@ from sluiceway._booking import Booking, LocalCost, Quantity, book
 from sluiceway._budget import Budget, Threshold
 from sluiceway._frames import current_frame
 from sluiceway._terms import Terms
+from sluiceway._values import path, text
 from sluiceway.config import Config, config_of, load_config
-from sluiceway.errors import InvalidType
+from sluiceway.errors import InvalidType, kind_of
 from sluiceway.money import nanousd_of
 from sluiceway.options import Money, Plan
 from sluiceway.wallet import Wallet
@@ -104,7 +105,8 @@ class MoneyVerbs:
         Without `monthly` and `unit` the template [wallets.<kind>] says them; another allowance than
         the stored one needs `replace=True`.
         """
-        if unit is None and "unit" not in self._hub.config.wallets.get(name.partition(":")[0], {}):
+        kind = text(name, "the wallet").partition(":")[0]
+        if unit is None and "unit" not in self._hub.config.wallets.get(kind, {}):
             unit = "credit"
         return Wallet(
             self._hub, name, unit=unit, monthly=monthly, time_zone=time_zone, replace=replace
@@ -152,10 +154,14 @@ class MoneyVerbs:
         provider: str = "local",
         model: str = "",
     ) -> LocalCost:
-        """Times what it wraps and books it by the second, in the budgets that hold at its end.
+        """Times what it wraps and books it by the second.
 
-        A decorator for functions and coroutine functions, and a context manager. The work is done
-        by then, so it is booked even where it does not fit.
+        A decorator for functions, coroutine functions and generators, which books in the budgets
+        that hold where a call begins, and a context manager, sync and async, which books in those
+        that hold where it is left. The work is done by then, so it is booked even where it does not
+        fit; a scope that it overruns blocks. Failed work counts as any other. `usd_per_s` is a
+        price of one second, to a nano-dollar; `unit` names what the time is counted in ("s",
+        "gpu_s"). InvalidType, InvalidRequest.
         """
         options = {"unit": unit, "note": note, "provider": provider, "model": model}
         return LocalCost(self._hub, operation, usd_per_s, options)
@@ -182,11 +188,11 @@ class MoneyVerbs:
         if config is None:
             config = hub.config.source
         if isinstance(config, str | os.PathLike):
-            config = load_config(os.fspath(config))
+            config = load_config(path(config, "config"))
         elif isinstance(config, Mapping):
             config = config_of(config)
         elif not isinstance(config, Config):
-            raise InvalidType(f"config is a {type(config).__name__}, not a Config or a dict")
+            raise InvalidType(f"config is {kind_of(config)}, not a Config or a dict")
         return reload(hub, config)
 
 

@@ -80,8 +80,10 @@ class _Raw:
         on_progress: Progress | None,
         options: dict[str, Any],
     ) -> RawDownload:
-        options.setdefault("timeout_s", RawDownload.TIMEOUT_S)
-        options.setdefault("read_timeout_s", RawDownload.READ_TIMEOUT_S)
+        if options.get("timeout_s") is None:
+            options["timeout_s"] = RawDownload.TIMEOUT_S
+        if options.get("read_timeout_s") is None and "read_timeout_s" not in self._plan.submit:
+            options["read_timeout_s"] = RawDownload.READ_TIMEOUT_S
         plan = self._plan_of(options, max_cost_usd)
         return RawDownload(
             self._hub,
@@ -96,8 +98,9 @@ class _Raw:
         )
 
 
-def ask_of(method: str, provider: str, path: str, given: dict[str, Any]) -> Ask:
+def ask_of(method: Any, provider: str, path: str, given: dict[str, Any]) -> Ask:
     """Takes what is the request's out of the keywords; the options stay."""
+    method = method.upper() if isinstance(method, str) else method
     json, headers = given.pop("json", None), given.pop("headers", None)
     free = given.pop("free", False)
     content, data, files = (given.pop(name, None) for name in ("content", "data", "files"))
@@ -186,7 +189,9 @@ class RawCalls(_Raw):
     ) -> DownloadResult:
         """Gets `url` into the file `path`, piece by piece, and goes on where it broke off.
 
-        `url` is absolute, or with `provider` a path of its API, which gets the key. What is there
+        `url` is absolute, or with `provider` a path of its API, which gets the key. An absolute URL
+        is reached as the provider's account says, without its key, or with [accounts.url]; it gets
+        the key only with `provider` and below its base URL. What is there
         before the end is in `path` + ".part". Free unless `max_cost_usd` is stated; only what is
         free is asked for again by itself, at most `resumes` times. Default timeouts: an hour, and
         30 s of silence. Raises InvalidResponse for an answer that is no file (202: not ready yet),

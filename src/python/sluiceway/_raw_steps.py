@@ -7,7 +7,10 @@ asked, what it costs and when it is free is told in _raw.py.
 
 A body is `json` or an `Upload` (_upload.py), which is made last, so that no file is open when a
 check fails, and closed as soon as the core has its own descriptors. With ELSEWHERE for a provider
-the path is an absolute URL, which gets neither a key nor the headers of an account.
+the path is an absolute URL, which gets neither a key nor the headers of an account (_urls.py).
+
+A header of the call replaces the one of the same name, in any case, that the account would send:
+its key, its own headers, the provider's. A method is sent in upper case.
 
 Errors: the typed ones, before anything is sent; later the call tells. Time: some ten microseconds
 more than a chat call. Any thread.
@@ -21,11 +24,14 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sluiceway import _core
+from sluiceway._accounts import header_names
+from sluiceway._config_checks import TOKEN
 from sluiceway._failures import Writing, error_of
 from sluiceway._frames import current_frame
 from sluiceway._steps import free_by_cap, located
-from sluiceway._told import read_as, reading_of
-from sluiceway.config import nearest
+from sluiceway._told import read_as, reading_of, region_of, tier_in, tiers_of
+from sluiceway._urls import check_characters, check_url, join_url, reach_of, shown, wrong_url
+from sluiceway.config import ELSEWHERE, nearest
 from sluiceway.errors import (
     ConfigError,
     InvalidRequest,
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from sluiceway.providers.registry import Provider
 
 Headers = Mapping[str, str]
-ELSEWHERE = "url"  # what a call to an absolute URL has in place of a provider
+ATTEMPT_HEADER = "sluiceway-attempt"
 
 
 class Ask(NamedTuple):
@@ -58,19 +64,7 @@ class Ask(NamedTuple):
     fields: Mapping[str, Any] | None = None  # of a form: may name the model
     extra: tuple[tuple[str, str], ...] = ()  # headers of ours
     byte_stream: bool = False
-
-
-def join_url(base_url: str, path: str) -> str:
-    """`base_url` and `path` as one URL; an overlap of whole segments counts once."""
-    base = base_url.rstrip("/")
-    parts = path.lstrip("/").split("/")
-    origin_end = base.find("/", base.find("://") + 3)
-    prefix = base[origin_end + 1 :].split("/") if origin_end >= 0 else []
-    for length in range(min(len(prefix), len(parts)), 0, -1):
-        if prefix[-length:] == parts[:length]:
-            parts = parts[length:]
-            break
-    return base + "/" + "/".join(parts)
+    reach: str = ""  # with an absolute URL: the provider whose account says how to get there
 
 
 def raw_steps(hub: Hub, plan: Plan, ask: Ask) -> Generator[Any, Any, RawResult]:
@@ -96,20 +90,21 @@ def submit_raw(hub: Hub, plan: Plan, ask: Ask) -> tuple[_core.Call, str]:
     operation = provider.operation_at(ask.path) if provider else None
     if operation is not None and operation.counts:
         submit["other_units"] = operation.counted(named)
-    headers = [*_headers(ask.headers or {}), *ask.extra]
-    own_type = any(key.lower() == "content-type" for key, _ in headers)
+    headers = [*_headers(ask.headers), *ask.extra]
+    names = {name.lower() for name, _ in headers}
     upload = ask.upload() if ask.upload else None
     try:
         if upload is not None:
             submit["parts"] = upload.parts
-            if upload.content_type and not own_type:
+            if upload.content_type and "content-type" not in names:
                 headers.append(("content-type", upload.content_type))
         if headers:
             submit["extra_headers"] = headers
         if ask.byte_stream:
             submit["byte_stream"] = True
-        typed = upload is None and not own_type  # the route's "application/json" holds
-        route = _route(hub, plan, provider, ask, model, typed, named)
+        if upload is not None:
+            names.add("content-type")  # in place of the route's "application/json"
+        route = _route(hub, plan, provider, ask, model, names, named)
         frame = current_frame(hub)
         with Writing(ask.provider, model):
             call = hub.engine.submit(
@@ -128,20 +123,27 @@ def submit_raw(hub: Hub, plan: Plan, ask: Ask) -> tuple[_core.Call, str]:
 
 def _checked(hub: Hub, plan: Plan, ask: Ask) -> Provider | None:
     """The provider; None for an absolute URL. Raises what is wrong with the rest, too."""
+    check_line(ask)
     provider = None
-    if ask.provider != ELSEWHERE:
-        provider = hub.registry.get(ask.provider)
-        if provider is None:
-            hint = nearest(ask.provider, hub.registry)
-            raise UnknownModel(f"no provider {ask.provider!r}{hint}")
+    if ask.provider != ELSEWHERE or not ask.path.lower().startswith(("http://", "https://")):
+        provider = provider_of(hub, ask.provider)
         if not ask.path.startswith("/") or ask.path.startswith("//"):
-            raise InvalidRequest(f'the path {ask.path!r} does not start with one "/"')
-    if "\n" in ask.path or "\r" in ask.path or " " in ask.path:
-        raise InvalidRequest("the path has spaces or line ends; quote it first")
+            raise InvalidRequest(
+                f'the path {shown(ask.path)} does not start with one "/"; it is joined to the base'
+                " URL of the provider"
+            )
+    else:
+        check_url(ask.path)
+    if not isinstance(ask.free, bool):
+        raise InvalidType(f"free is a {type(ask.free).__name__}, not True or False")
     if ask.json is not None and not isinstance(ask.json, dict | list | bytes):
         raise InvalidType(f"json is a {type(ask.json).__name__}, not a dict, a list or bytes")
     if ask.json is not None and ask.upload is not None:
         raise InvalidRequest("json goes neither with content nor with data and files")
+    if ask.method == "HEAD" and (ask.json is not None or ask.upload is not None):
+        raise InvalidRequest(
+            "a HEAD request has no body (RFC 9110, 9.3.2): leave json, content, data and files out"
+        )
     if plan.max_cost_nanousd is None and not ask.free:
         raise UnboundedOperation(
             f'what {ask.method} {ask.path} may cost is not known; state max_cost_usd="0.50", or'
@@ -159,7 +161,7 @@ def _route(
     provider: Provider | None,
     ask: Ask,
     model: str,
-    typed: bool,
+    names: set[str],
     body: Mapping[str, Any],
 ) -> _core.Route:
     retry = plan.retry.key if plan.retry else None
@@ -167,25 +169,31 @@ def _route(
     operation = provider.operation_at(ask.path) if provider else None
     dialect = operation.dialect if operation else None
     tier, manner = reading_of(provider, dialect, body) if provider else ("", "")
+    replaced: frozenset[str] = frozenset()  # of the headers that this account sends
+    if provider is not None and names:
+        replaced = header_names(hub, provider, plan.account) & names
     key = (
-        *(ask.provider, plan.account, retry, ask.method, ask.path, model, ask.free, typed, table),
-        *(tier, manner),
+        *(ask.provider, ask.reach, plan.account, retry, ask.method, ask.path, model, ask.free),
+        *(replaced, table, tier, manner),
     )
     if key in hub.raw_routes:
         return hub.raw_routes[key]
+    base = ""
     if provider is None:
         spec: dict[str, Any] = {"provider": ELSEWHERE, "operation": "raw", "url": ask.path}
+        reached = provider_of(hub, ask.reach) if ask.reach else None
+        spec.update(reach_of(hub, reached, plan.account, ask.path))
         origin = ask.path.split("/", 3)[2] if ask.path.count("/") >= 2 else ""
         spec["account"] = origin  # breakers by where it goes
     else:
-        spec = hub.route_spec(provider, plan, model, "raw")
+        spec = hub.route_spec(provider, plan, model, "raw", replaced)
         base = hub.base_url(provider, plan.account) or provider.base_url
         spec["url"] = join_url(base, ask.path)
-        spec["sheet"] = table.of(provider.id).get(model)
-        spec["service_tier"] = tier
-        spec["dialect"] = read_as((dialect or provider.dialect).core, manner)
-        if not typed:
-            spec["headers"] = [pair for pair in spec["headers"] if pair[0] != "content-type"]
+        spec["own_key"] = any(name.lower() in replaced for name, _ in provider.auth_headers(""))
+        spec["sheet"] = sheet = table.of(provider.id).get(model)
+        region = region_of(provider, base, tiers_of(sheet, spec["plan"]))
+        spec["service_tier"] = tier_in(region, tier)
+        spec["dialect"] = read_as((dialect or provider.dialect).core, manner, region)
     spec["method"] = ask.method
     spec["lenient"] = True  # an answer need not hold what the dialect looks for
     spec["free"] = ask.free
@@ -193,17 +201,57 @@ def _route(
     try:
         return hub.raw_route(key, spec)
     except ConfigError as error:
-        raise (located(error, hub, provider, plan) if provider else error) from None
+        if provider is None or not wrong_url(hub, base):
+            if wrong := wrong_url(hub, spec["url"]):
+                raise InvalidRequest(wrong) from None
+            raise
+        raise located(error, hub, provider, plan) from None
 
 
-def _headers(headers: Mapping[Any, Any]) -> list[tuple[str, str]]:
-    out = []
+def provider_of(hub: Hub, name: object) -> Provider:
+    """The provider of that name; InvalidType, UnknownModel."""
+    if not isinstance(name, str):
+        raise InvalidType(f"the provider is a {type(name).__name__}, not a str")
+    provider = hub.registry.get(name)
+    if provider is None:
+        raise UnknownModel(f"no provider {name!r}{nearest(name, hub.registry)}")
+    return provider
+
+
+def check_line(ask: Ask) -> None:
+    """InvalidType and InvalidRequest for a method and a path that cannot be sent."""
+    if not isinstance(ask.method, str):
+        raise InvalidType(f'the method is a {type(ask.method).__name__}, not a str such as "POST"')
+    if not (ask.method and TOKEN.issuperset(ask.method)):
+        raise InvalidRequest(
+            f'{ask.method!r} is no method: letters, digits and "-" only, such as "POST"'
+        )
+    if ask.method == "CONNECT":
+        raise InvalidRequest("CONNECT is for proxies; set the account's `proxy` for that")
+    if not isinstance(ask.path, str):
+        raise InvalidType(f"the path is a {type(ask.path).__name__}, not a str")
+    check_characters(ask.path)
+
+
+def _headers(headers: Mapping[Any, Any] | None) -> list[tuple[str, str]]:
+    """The call's own headers, checked; the core checks the names and what frames the message."""
+    if headers is None:
+        return []
+    if not isinstance(headers, Mapping):
+        raise InvalidType(f"headers is a {type(headers).__name__}, not a dict of strs")
+    out: dict[str, tuple[str, str]] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise InvalidType("headers is a dict of strs")
-        if not (name.isascii() and name.isprintable() and value.isprintable()):
+        if not (name and TOKEN.issuperset(name)):
+            raise InvalidRequest(f"{name!r} is no name of a header")
+        if not value.replace("\t", " ").isprintable():
             raise InvalidRequest(
-                "a header has a line end or another character that it cannot carry"
+                f"the header {name!r} has a line end or another character that it cannot carry"
             )
-        out.append((name, value))
-    return out
+        if name.lower() in out:
+            raise InvalidRequest(f"the header {name!r} is given twice: names have no case")
+        if name.lower() == ATTEMPT_HEADER:
+            raise InvalidRequest(f"the header {ATTEMPT_HEADER!r} is set by the engine")
+        out[name.lower()] = (name, value)
+    return list(out.values())

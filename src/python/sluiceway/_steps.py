@@ -16,7 +16,6 @@ from sluiceway import _aio, _core
 from sluiceway._failures import Writing, dollars, unbounded, unwritable
 from sluiceway._frames import current_frame
 from sluiceway._told import route_of
-from sluiceway.config import DEFAULT_ACCOUNT
 from sluiceway.errors import ConfigError, InvalidRequest, SluicewayError
 from sluiceway.money import usd_of
 from sluiceway.providers.dialects.encoding import Encoded
@@ -213,19 +212,11 @@ def free_by_cap(what: str, provider: str) -> InvalidRequest:
 
 def located(error: ConfigError, hub: Hub, provider: Provider, plan: Plan) -> ConfigError:
     """The error of a route that cannot be made; where it is the URL, with where that was set."""
-    from sluiceway._hub import SIMULATOR_URL
+    from sluiceway._accounts import said_by
 
     if "URL" not in str(error):
         return error
-    if hub.keys.get(provider.base_url_env):
-        source = provider.base_url_env
-    elif hub.keys.get(SIMULATOR_URL):
-        source = SIMULATOR_URL
-    else:
-        source = f"base_url of [accounts.{provider.id}.{plan.account or DEFAULT_ACCOUNT}]"
-    return ConfigError(
-        f'{error}; it was set by {source}, and looks like "https://host/path"', provider=provider.id
-    )
+    return ConfigError(said_by(hub, str(error), provider, plan.account), provider=provider.id)
 
 
 def _route(hub: Hub, plan: Plan, target: Target, tier: str) -> _core.Route:

@@ -23,7 +23,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from sluiceway.errors import Balance, InvalidRequest, InvalidType
+from sluiceway.errors import Balance, InvalidRequest, InvalidType, kind_of
 from sluiceway.money import CREDIT_DECIMALS, NANOUSD_MAX, USD_DECIMALS, amount_of, units_of
 
 STATUSES = ("excellent", "good", "warning", "critical", "exceeded")
@@ -62,7 +62,7 @@ def mark_of(value: object, name: str) -> Mark:
 def unit_name(unit: object) -> str:
     """A unit to count in: "usd", or a credit's name of lower-case letters, digits and "_"."""
     if not isinstance(unit, str):
-        raise InvalidType(f"the unit is a {type(unit).__name__}, not a str")
+        raise InvalidType(f"the unit is {kind_of(unit)}, not a str")
     plain = unit.replace("_", "a")
     if not plain.isalnum() or not plain.isascii() or not plain.islower():
         raise InvalidRequest(f'the unit {unit!r} is not a name such as "credit" or "gpu_minute"')
@@ -294,7 +294,7 @@ def _word(value: object, name: str, known: Sequence[str]) -> str | None:
 
 def _rolling_s(value: object, period: str | None) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidType(f"rolling_s is a {type(value).__name__}, not a number of seconds")
+        raise InvalidType(f"rolling_s is {kind_of(value)}, not a number of seconds")
     if not 60 <= value <= 1e9:
         raise InvalidRequest(f"rolling_s={value} is not from 60 to 1e9 seconds")
     if period not in (None, "none"):

@@ -8,6 +8,9 @@ to be read: as ever, with cache writes at the long rate, or as an answer that ne
 price. Of the last kind the call stays in doubt at its cap, as with `usage_beyond` of a dialect,
 and an amount that the provider itself states is believed.
 
+A tier is how a request is queued or where it is processed. At an endpoint of a region, which the
+base URL's host tells, a model may have rows of that region; `tier_in` names them.
+
 Known to be told is a list; every other field or tool counts as not told. What only the answer can
 tell (items of OpenAI's responses) stands in registry.toml, `usage_beyond`.
 
@@ -20,7 +23,7 @@ read 2026-11-22. Time: a look at each field of the body. Routes are remembered, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sluiceway.providers.dialects import anthropic_messages, openai_chat
@@ -33,13 +36,14 @@ if TYPE_CHECKING:
     from sluiceway.providers.registry import Dialect, Provider
 
 WHOLE, LONG_WRITES, PART = "", "long_writes", "part"  # how an answer is read
+STANDARD = ("", "default", "standard")  # names of the standard tier, as in cost/price_book.h
 UNLISTED = "unlisted"  # a tier without rows: no price unless the answer names another tier
 
-_OPENAI_CHAT = openai_chat._BOUNDED | words(
+_OPENAI_CHAT = openai_chat.BOUNDED | words(
     "model messages stream max_output_tokens audio modalities prediction prompt_cache_retention"
 )
 _OPENAI_TOOLS = (None, "function", "custom")
-_ANTHROPIC = anthropic_messages._BOUNDED | words(
+_ANTHROPIC = anthropic_messages.BOUNDED | words(
     "model messages system stream context_management mcp_servers output_format speed"
 )
 # By the beginning of their type: what the caller runs, what costs tokens only, what is counted
@@ -81,19 +85,39 @@ def reading_of(provider: Provider, dialect: Dialect | None, body: Mapping[str, A
 def route_of(target: Target, encoded: Encoded, engine: _core.Engine) -> _core.Route:
     """The route of a call that is held at its cap, made on its first use."""
     tier, manner = reading_of(target.provider, target.provider.dialect, encoded.body)
-    if not manner:
-        return target.route_for(tier, engine)
-    key = f"{manner}:{tier}"
-    route = target.tiers.get(key)
-    if route is None:
-        dialect = read_as(target.provider.dialect.core, manner)
-        route = engine.add_route({**target._spec, "service_tier": tier, "dialect": dialect})
-        target.tiers[key] = route
-    return route
+    return target.route_for(tier, engine, manner)
 
 
-def read_as(core: dict[str, Any], manner: str) -> dict[str, Any]:
-    """A dialect, read in that manner."""
+def tiers_of(sheet: Mapping[str, Any] | None, plan: str) -> set[str]:
+    """The tiers that a model has rows of, on a plan."""
+    rows = sheet["rows"] if sheet else ()
+    return {row["service_tier"] for row in rows if row["plan"] == plan}
+
+
+def region_of(provider: Provider, base_url: str | None, tiers: Container[str]) -> str:
+    """The tier of an endpoint of a region, if the model has rows of it: `tiers` are the model's.
+
+    A model without such rows costs there what it costs everywhere.
+    """
+    region = provider.tier_at(base_url)
+    return region if region in tiers else ""
+
+
+def tier_in(region: str, tier: str) -> str:
+    """The tier of the rows that price a service tier at an endpoint of a region ("": of none)."""
+    if not region:
+        return tier
+    return region if tier in STANDARD else f"{region}_{tier}"
+
+
+def read_as(core: dict[str, Any], manner: str, region: str = "") -> dict[str, Any]:
+    """A dialect, read in that manner. Answers tell how a call was queued, never in which region."""
+    if region:
+        served = [
+            {**rule, "tiers": {word: tier_in(region, tier) for word, tier in rule["tiers"].items()}}
+            for rule in core.get("served_tier", ())
+        ]
+        core = {**core, "served_tier": served}
     if manner == PART:
         return {**core, "usage_beyond": [*core.get("usage_beyond", ()), "/usage"]}
     if manner == LONG_WRITES:
@@ -111,8 +135,8 @@ def _tier(provider: Provider, body: Mapping[str, Any]) -> str:
         tier = provider.service_tiers.get(wanted, UNLISTED) if isinstance(wanted, str) else UNLISTED
     geo = body.get("inference_geo")
     if geo is not None:
-        known = isinstance(geo, str) and geo in anthropic_messages._GEO_TIERS
-        tier = (anthropic_messages._GEO_TIERS[geo] if known else UNLISTED) or tier
+        known = isinstance(geo, str) and geo in anthropic_messages.GEO_TIERS
+        tier = (anthropic_messages.GEO_TIERS[geo] if known else UNLISTED) or tier
     return tier
 
 

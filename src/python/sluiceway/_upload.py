@@ -12,7 +12,9 @@ before it was sent ends the call with a typed error.
 
 A file is a path (`os.PathLike`) or an object that is open for binary reading; of the latter what
 follows its position is sent, and its position stays. Objects without a descriptor (`io.BytesIO`,
-`gzip.open`) are read into memory here. A str is refused where a path may have been meant.
+`gzip.open`) are read into memory here. A str is refused where a path may have been meant. So is
+what has no size that could be announced: folders, pipes, devices, and the files of /proc and /sys,
+whose content is not as long as they say.
 
 Errors: `InvalidRequest`, naming the file, and `InvalidType`. Any thread; nothing is shared.
 Source: RFC 7578 (multipart/form-data, section 4.2 for names), WHATWG HTML "Multipart form data" for
@@ -25,6 +27,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from sluiceway._config_checks import is_path
 from sluiceway.errors import InvalidRequest, InvalidType
 
 Part = bytes | tuple[int, int, int, str]
@@ -60,8 +63,9 @@ class Upload:
                 f"{what} is a str: give pathlib.Path(...) for a file, or .encode() for a text"
             )
         else:
+            hint = "; for a JSON body give json=" if isinstance(content, dict | list) else ""
             raise InvalidType(
-                f"{what} is a {type(content).__name__}, not bytes, a path or an open file"
+                f"{what} is a {type(content).__name__}, not bytes, a path or an open file{hint}"
             )
 
     def close(self) -> None:
@@ -75,30 +79,88 @@ class Upload:
         else:
             self.parts.append(content)
 
-    def _add_path(self, path: str) -> None:
+    def _add_path(self, given: str | bytes) -> None:
+        path = os.fsdecode(given)
+        if not is_path(path):
+            raise InvalidRequest(f"{path!r} is no path: it holds a NUL or half a character")
         try:
-            # A named pipe must not block here; the core refuses what is no regular file.
+            # A named pipe must not block here.
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise InvalidRequest(f"the file {path!r} cannot be read: {error.strerror}") from error
         self._opened.append(fd)
-        self.parts.append((fd, 0, os.fstat(fd).st_size, os.fspath(path)))
+        self.parts.append((fd, 0, size_of(fd, repr(path)), printable(path)))
 
     def _add_open(self, file: Any, what: str) -> None:
         raw = plain_file(file)
         name = getattr(file, "name", "")
         try:
             if raw is not None:
-                fd, at = raw.fileno(), raw.tell()
-                size = max(os.fstat(fd).st_size - at, 0)
-                self.parts.append((fd, at, size, name if isinstance(name, str) else what))
+                fd = raw.fileno()
+                if not raw.readable():
+                    raise InvalidRequest(f'{what} is not open for reading; open it with mode "rb"')
+                size = size_of(fd, what)  # before tell(): a pipe has no position
+                at = raw.tell()
+                if at > size:
+                    raise InvalidRequest(f"{what} stands at a position behind its end; seek first")
+                shown = printable(name) if isinstance(name, str) else what
+                self.parts.append((fd, at, size - at, shown))
                 return
             content = file.read()
-        except (OSError, ValueError) as error:  # closed, a pipe, not open for reading
+        except InvalidRequest:  # a ValueError, too
+            raise
+        except (OSError, ValueError) as error:  # closed, broken
             raise InvalidRequest(f"{what} cannot be read: {error}") from error
-        if not isinstance(content, bytes):
+        if isinstance(content, str):
             raise InvalidType(f'{what} is open as text; open it with mode "rb"')
-        self._add_bytes(content)
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise InvalidType(f"{what}: its read() gave a {type(content).__name__}, not bytes")
+        self._add_bytes(bytes(content))
+
+
+def size_of(fd: int, what: str) -> int:
+    """The size of an open file, bytes. InvalidRequest for what has none, or another than it says.
+
+    Costs one read of a byte or two, at the end.
+    """
+    import stat
+
+    seen = os.fstat(fd)
+    if not stat.S_ISREG(seen.st_mode):
+        is_pipe = stat.S_ISFIFO(seen.st_mode) or stat.S_ISSOCK(seen.st_mode)
+        kind = "pipe" if is_pipe else "device"
+        do = f"a {kind}: read it and give the bytes"
+        if stat.S_ISDIR(seen.st_mode):
+            do = "a folder: give the files in it one by one"
+        raise InvalidRequest(f"{what} is not a regular file but {do}")
+    size = seen.st_size
+    try:
+        is_short = size > 0 and not os.pread(fd, 1, size - 1)
+        is_long = bool(os.pread(fd, 1, size))
+    except OSError as error:
+        raise InvalidRequest(f"{what} cannot be read: {error.strerror}") from error
+    again = os.fstat(fd).st_size
+    if (is_short or is_long) and again == size:
+        raise InvalidRequest(
+            f"{what} has more or less in it than the {size} bytes that it says, as files of /proc"
+            " and /sys do: read it and give the bytes"
+        )
+    return again
+
+
+def printable(name: str) -> str:
+    """A file's name for messages: what is no UTF-8 is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def encoded(text: str, what: str) -> bytes:
+    """UTF-8. InvalidRequest for half a character, as in the name of a file that is no UTF-8."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            f"{what} is no UTF-8 text (a lone surrogate); a file takes another name as (name, file)"
+        ) from None
 
 
 def plain_file(file: Any) -> Any:
@@ -132,7 +194,9 @@ def upload_of(content: object = None, data: object = None, files: object = None)
     upload = Upload()
     try:
         if content is not None:
-            upload.add(content.encode() if isinstance(content, str) else content, "content")
+            if isinstance(content, str):
+                content = encoded(content, "content")
+            upload.add(content, "content")
         elif files is None:
             upload.content_type = FORM
             upload.add(_urlencoded(data), "data")
@@ -147,7 +211,7 @@ def upload_of(content: object = None, data: object = None, files: object = None)
 def _urlencoded(data: object) -> bytes:
     from urllib.parse import urlencode
 
-    return urlencode([(name, value) for name, value in _fields(data)]).encode()
+    return urlencode([(encoded(name, "data"), value) for name, value in _fields(data)]).encode()
 
 
 def _multipart(upload: Upload, data: object, files: object) -> None:
@@ -158,7 +222,7 @@ def _multipart(upload: Upload, data: object, files: object) -> None:
     start, line = f"--{boundary}\r\n", "Content-Disposition: form-data; name="
     for name, value in _fields(data):
         head = f"{start}{line}{quoted(name)}\r\n\r\n"
-        upload.add(head.encode() + value + b"\r\n", "data")
+        upload.add(encoded(head, "data") + value + b"\r\n", "data")
     for name, given in _pairs(files, "files"):
         what = f"files[{name!r}]"
         filename, content, content_type, headers = _file(given, what)
@@ -170,7 +234,8 @@ def _multipart(upload: Upload, data: object, files: object) -> None:
             lines.append(f"Content-Type: {content_type}")
         if any("\r" in one or "\n" in one for one in lines):
             raise InvalidRequest(f"{what} has a line end in its headers")
-        upload.add((start + "\r\n".join(lines) + "\r\n\r\n").encode(), what)
+        head = start + "\r\n".join(lines) + "\r\n\r\n"
+        upload.add(encoded(head, f"the name or a header of {what}"), what)
         upload.add(content, what)
         upload.add(b"\r\n", what)
     upload.add(f"--{boundary}--\r\n".encode(), "files")
@@ -184,7 +249,7 @@ def quoted(name: str) -> str:
 def _file(given: Any, what: str) -> tuple[str | None, object, str, Mapping[str, str]]:
     """The filename, content, content type and headers of one file; None: without a filename."""
     content_type: str | None = None
-    headers: Mapping[str, str] = {}
+    headers: Any = {}
     if isinstance(given, tuple):
         if not 2 <= len(given) <= 4:
             raise InvalidType(f"{what} is not (filename, content[, content type[, headers]])")
@@ -201,13 +266,17 @@ def _file(given: Any, what: str) -> tuple[str | None, object, str, Mapping[str, 
         raise InvalidType(f"the filename of {what} is a {type(filename).__name__}, not a str")
     if not (content_type is None or isinstance(content_type, str)):
         raise InvalidType(f"the content type of {what} is no str")
-    if not isinstance(headers, Mapping):
-        raise InvalidType(f"the headers of {what} are no dict")
+    if not isinstance(headers, Mapping) or not _all_text(headers):
+        raise InvalidType(f"the headers of {what} are no dict of strs")
     if content_type is None and filename is not None:
         import mimetypes
 
         content_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
     return filename, content, content_type or "", headers
+
+
+def _all_text(table: Mapping[Any, Any]) -> bool:
+    return all(isinstance(one, str) for pair in table.items() for one in pair)
 
 
 def _fields(data: object) -> Iterator[tuple[str, bytes]]:
@@ -218,7 +287,7 @@ def _fields(data: object) -> Iterator[tuple[str, bytes]]:
             elif isinstance(one, bool):
                 yield name, b"true" if one else b"false"
             elif isinstance(one, str | int | float):
-                yield name, str(one).encode()
+                yield name, encoded(str(one), f"data[{name!r}]")
             else:
                 kind = type(one).__name__
                 raise InvalidType(f"data[{name!r}] is a {kind}, not a str, bytes or a number")

@@ -180,6 +180,9 @@ def movements(
             else:
                 calls[entry["call_id"]] = (entry["at_s"], found[0])
         elif kind in _MOVES and entry["call_id"] in calls:
+            only = [*map(_plain, entry["scopes"])]  # of a refund: where it was given back
+            if only and sources.keys().isdisjoint(only):
+                continue
             reserved_s, source = calls[entry["call_id"]]
             sign = 1 if kind == "refund" else -1
             yield Movement(entry, sign * entry["amount_nanousd"], reserved_s, source)

@@ -30,11 +30,13 @@ from sluiceway._config_checks import (
     Wrong,
     any_text,
     flag,
+    header_table,
     one_of,
+    path,
     paths,
     seconds,
+    socket_path,
     text,
-    texts,
     whole,
 )
 from sluiceway._terms import DOLLAR
@@ -44,19 +46,21 @@ from sluiceway.errors import ConfigError
 _ACCOUNT: dict[str, Check] = {
     "key_env": text,
     "base_url": text,
-    "headers": texts,
+    "headers": header_table,
     "proxy": any_text,
     "no_proxy": text,
-    "ca_file": text,
-    "ca_dir": text,
-    "client_cert": text,
-    "client_key": text,
+    "ca_file": path,
+    "ca_dir": path,
+    "client_cert": path,
+    "client_key": path,
     "verify": flag,
     "http_version": one_of("auto", "1.1", "2"),
-    "unix_socket": text,
+    "unix_socket": socket_path,
     "idle_reuse_s": seconds(0),
     "plan": text,
 }
+# [accounts.url]: how absolute URLs are reached; there is no key to send and no API.
+_URL_ACCOUNT = {key: _ACCOUNT[key] for key in ("proxy", "no_proxy", "ca_file", "ca_dir", "verify")}
 _LIMITS: dict[str, Check] = {
     "requests_per_minute": whole(1),
     "input_tokens_per_minute": whole(1),
@@ -126,6 +130,7 @@ NAMED_TABLES: dict[str, dict[str, Check]] = {
     "cache": {"ttl_s": seconds(0.001)},
 }
 DEFAULT_ACCOUNT = "default"
+ELSEWHERE = "url"  # what a call to an absolute URL has in place of a provider
 
 
 class Config:
@@ -173,6 +178,8 @@ def load_config(path: str) -> Config:
             data = file.read()
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except ValueError:  # a NUL, a lone surrogate
+        raise ConfigError(f"{path!r} is no path of a configuration") from None
     try:
         return parse_config(data.decode("utf-8"), path)
     except UnicodeDecodeError as error:
@@ -263,14 +270,27 @@ class _Reader:
             path = ("accounts", provider)
             if not isinstance(value, Mapping):
                 self.fail(path, f"[accounts.{provider}] must be a table")
+            keys = _URL_ACCOUNT if provider == ELSEWHERE else _ACCOUNT
             own = {k: v for k, v in value.items() if k == "headers" or not isinstance(v, Mapping)}
             named = {k: v for k, v in value.items() if k not in own}
             if own or not named:
-                account = self.table(path, own, _ACCOUNT)
+                account = self.account(path, own, keys)
                 config.accounts[(provider, DEFAULT_ACCOUNT)] = account
             for name, inner in named.items():
-                account = self.table((*path, name), inner, _ACCOUNT)
+                account = self.account((*path, name), inner, keys)
                 config.accounts[(provider, name)] = account
+
+    def account(
+        self, path: KeyPath, table: Mapping[str, Any], keys: Mapping[str, Check]
+    ) -> dict[str, Any]:
+        account = self.table(path, table, keys)
+        if "client_key" in account and "client_cert" not in account:
+            self.fail(
+                (*path, "client_key"),
+                f"[{show(path)}] has a client_key without a client_cert; a key is of use only with"
+                " its certificate",
+            )
+        return account
 
     def check_budgets(self, config: Config) -> None:
         for kind, budget in config.budgets.items():
@@ -306,7 +326,7 @@ def show(path: Iterable[str]) -> str:
 def short(value: object) -> str:
     """A value for a message; texts may be secrets in a wrong place, so only their type."""
     if isinstance(value, str):
-        return "a text"
+        return "a text" if value else "an empty text"
     if isinstance(value, Mapping):
         return "a table"
     return repr(value)[:40]

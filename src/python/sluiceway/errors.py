@@ -32,7 +32,7 @@
         ProviderFailure              an error of the provider's own
         InvalidResponse              an answer that is not what the wire format promises
         StreamBroken                 ended after its first delta; `text` has what arrived
-      FileError (OSError)            a file of ours cannot be written; what is there is kept
+      FileError (OSError)            a file cannot be read or written; what is there is kept
       ForkedError                    the call belongs to the parent process
       GatewayClosed
 
@@ -77,6 +77,14 @@ def redact(text: str) -> str:
     import re
 
     return re.sub(_SECRET, "***", text)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for a message: "None", "an int", "a str"."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
 def _rebuild(cls: type[SluicewayError], message: str, state: dict[str, object]) -> SluicewayError:
@@ -144,6 +152,8 @@ class SluicewayError(Exception):
             notes.append(f"provider request {self.provider_request_id}")
         if self.intent_id:
             notes.append(f"intent {self.intent_id}")
+        if self.held:
+            notes.append(f"held ${self.held:f}{f' by call {self.call_id}' * bool(self.call_id)}")
         return f"{self.message} [{', '.join(notes)}]" if notes else self.message
 
     def __reduce__(self) -> tuple[Callable[..., SluicewayError], tuple[object, ...]]:
@@ -369,7 +379,8 @@ class StreamBroken(ProviderError):
 
 
 class FileError(SluicewayError, OSError):
-    """A file that a download writes cannot be written. What can be gone on with is kept."""
+    """A file of a download or an export cannot be written, or a bill cannot be read. What can be
+    gone on with is kept."""
 
 
 class ForkedError(SluicewayError):

@@ -29,8 +29,9 @@ from sluiceway._raw import AsyncRawCalls, RawCalls
 from sluiceway._steps import run, run_async, start
 from sluiceway._stream import AsyncChatStream, ChatStream
 from sluiceway._threads import in_thread
+from sluiceway._values import path as path_of
 from sluiceway.config import Config, config_of, load_config
-from sluiceway.errors import InvalidType, SluicewayError
+from sluiceway.errors import InvalidType, SluicewayError, kind_of
 from sluiceway.estimate import Estimator
 from sluiceway.jobs import AsyncJob, Job, rows
 from sluiceway.keys.env import EnvKeys
@@ -103,7 +104,10 @@ class Gateway(_View):
         elif isinstance(config, Mapping):
             config = config_of(config)
         elif not isinstance(config, Config):
-            raise InvalidType(f"config is a {type(config).__name__}, not a Config or a dict")
+            raise InvalidType(
+                f"config is {kind_of(config)}, not a Config or a dict; for a file there is"
+                " Gateway.from_file"
+            )
         hub = Hub(config, EnvKeys.from_environment(env_file))
         super().__init__(hub, hub.plan)
 
@@ -118,7 +122,7 @@ class Gateway(_View):
         cls, path: str | os.PathLike[str], *, env_file: str | os.PathLike[str] | None = None
     ) -> Gateway:
         """Everything from sluiceway.toml but the keys, which still come from the environment."""
-        return cls(load_config(os.fspath(path)), env_file=env_file)
+        return cls(load_config(path_of(path, "the path")), env_file=env_file)
 
     @classmethod
     def _of(cls, hub: Hub, plan: Plan) -> Gateway:

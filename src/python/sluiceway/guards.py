@@ -331,7 +331,7 @@ def _random() -> Callable[[], float]:
 
 def _positive(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidType(f"{name} is a {type(value).__name__}, not a number")
+        raise InvalidType(f"{name} is {kind_of(value)}, not a number")
     if not 0 < value <= 1e9:
         raise InvalidRequest(f"{name}={value} is not a number above 0 and up to 1e9")
     return float(value)

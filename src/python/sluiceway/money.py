@@ -11,9 +11,9 @@ budget must be. No state, any thread.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 
-from sluiceway.errors import InvalidRequest, InvalidType
+from sluiceway.errors import InvalidRequest, InvalidType, kind_of
 
 NANOUSD_MAX = 2**63 - 1
 USD_DECIMALS = 9
@@ -42,25 +42,34 @@ def amount_of(stated: str | int | Decimal, decimals: int, name: str) -> int:
     if isinstance(stated, bool) or not isinstance(stated, str | int | Decimal):
         hint = f'; write it as a string, {name}="{stated}"' if isinstance(stated, float) else ""
         raise InvalidType(
-            f"{name} is a {type(stated).__name__}, but money is a str, an int or a Decimal{hint}"
+            f"{name} is {kind_of(stated)}, but money is a str, an int or a Decimal{hint}"
         )
     try:
         amount = _EXACT.create_decimal(stated.strip() if isinstance(stated, str) else stated)
-    except InvalidOperation:
+    except ArithmeticError:
         raise InvalidRequest(
-            f'{name}={stated!r} is not an amount; write dollars as "3.00"'
+            f'{name}={_short(stated)} is not an amount; write dollars as "3.00"'
         ) from None
     if not amount.is_finite():
-        raise InvalidRequest(f"{name}={stated!s} is not an amount of money")
+        raise InvalidRequest(f"{name}={_short(stated)} is not an amount of money")
     if amount < 0:
-        raise InvalidRequest(f"{name}={stated!s} is below zero")
-    parts = _EXACT.scaleb(amount, decimals)
+        raise InvalidRequest(f"{name}={_short(stated)} is below zero")
+    try:
+        parts = _EXACT.scaleb(amount, decimals)
+    except ArithmeticError:  # an exponent of a million
+        raise InvalidRequest(f"{name}={_short(stated)} is no amount that there is") from None
     whole = parts.to_integral_value()
     if whole != parts:
         what = "a nano-dollar (nine" if decimals == USD_DECIMALS else f"a unit has ({decimals}"
-        raise InvalidRequest(f"{name}={stated!s} is finer than {what} decimals)")
+        raise InvalidRequest(f"{name}={_short(stated)} is finer than {what} decimals)")
     if whole > NANOUSD_MAX:
         top = units_of(NANOUSD_MAX, decimals)
         unit = "dollars" if decimals == USD_DECIMALS else "units"
-        raise InvalidRequest(f"{name}={stated!s} is more than {top} {unit}")
+        raise InvalidRequest(f"{name}={_short(stated)} is more than {top} {unit}")
     return int(whole)
+
+
+def _short(stated: object) -> str:
+    """What was stated, for a message: an amount of a thousand digits shows how it begins."""
+    shown = repr(stated) if isinstance(stated, str) else str(stated)
+    return shown if len(shown) <= 60 else f"{shown[:60]}..."

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from sluiceway.errors import InvalidRequest, InvalidType
+from sluiceway.errors import InvalidRequest, InvalidType, kind_of
 from sluiceway.money import nanousd_of
 from sluiceway.providers.dialects.encoding import words
 
@@ -44,10 +44,14 @@ class Cache:
 
 
 class Retry:
-    """At most `attempts` tries (the first included), full jitter from `base_s` up to `cap_s`.
+    """At most `attempts` tries, the first included.
 
-    For gateway calls only what was never sent or was refused is tried again; `guarded` tries again
-    after the exceptions in `on`. `throttle_base_s` is the base after a 429.
+    Full jitter: the n-th wait is drawn from 0 to base * 2**(n - 1) seconds, at most `cap_s`, where
+    the base is `base_s`, or `throttle_base_s` after a 429 or another throttle. A call also waits as
+    long as the provider asks it to. Of calls only what was never sent or was refused is tried
+    again, and what may be sent twice (free ones, keys that the provider knows); `on` is for
+    `guarded`, which tries again after these exceptions and has no throttle. InvalidType,
+    InvalidRequest.
     """
 
     __slots__ = ("attempts", "base_s", "cap_s", "on", "throttle_base_s")
@@ -107,7 +111,7 @@ class ChatOptions(TypedDict, total=False):
 def whole(value: object, name: str, low: int, high: int) -> int:
     """A whole number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidType(f"{name} is a {type(value).__name__}, not an int")
+        raise InvalidType(f"{name} is {kind_of(value)}, not an int")
     if not low <= value <= high:
         raise InvalidRequest(f"{name}={value} is not a whole number from {low} to {high}")
     return value
@@ -115,7 +119,7 @@ def whole(value: object, name: str, low: int, high: int) -> int:
 
 def _seconds(value: object, name: str, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidType(f"{name} is a {type(value).__name__}, not a number of seconds")
+        raise InvalidType(f"{name} is {kind_of(value)}, not a number of seconds")
     if not low <= value <= 1e9:  # also false for NaN
         raise InvalidRequest(f"{name}={value} is not a number of seconds from {low:g} to 1e9")
     return float(value)
@@ -128,9 +132,11 @@ def _timeout(name: str, low: float) -> Callable[[object], float]:
 def _name(option: str, length_max: int) -> Callable[[object], str]:
     def read(value: object) -> str:
         if not isinstance(value, str):
-            raise InvalidType(f"{option} is a {type(value).__name__}, not a str")
+            raise InvalidType(f"{option} is {kind_of(value)}, not a str")
         if not value or len(value) > length_max:
             raise InvalidRequest(f"{option} must have 1 to {length_max} characters")
+        if any("\ud800" <= char < "\ue000" for char in value):
+            raise InvalidRequest(f"{option} has half a character (a lone surrogate): no UTF-8")
         return value
 
     return read
@@ -167,6 +173,13 @@ _SUBMIT: dict[str, tuple[str, Callable[[object], object]]] = {
 # Options that shape the body; the dialect's encoder checks them.
 _BODY = words("system max_output_tokens temperature top_p stop tools response_format seed extra")
 _ALL = frozenset(ChatOptions.__annotations__)
+# What callers of the providers' own packages write: what stands in its place is told.
+_KEY_WORDS = words("api_key key")
+_BODY_WORDS = words(
+    "reasoning_effort service_tier user metadata logprobs top_logprobs logit_bias n"
+    " presence_penalty frequency_penalty tool_choice parallel_tool_calls verbosity top_k thinking"
+    " store modalities"
+)
 
 ReadyFor = tuple[Any, "_core.Ready | None"]  # the target that it was made for, and the request
 Targets = dict[str, Any]  # "provider/model" to its resolved route
@@ -269,4 +282,10 @@ class Plan:
         else:
             from sluiceway.config import nearest
 
-            raise InvalidType(f"there is no option {name!r}{nearest(name, _ALL)}")
+            if name in _KEY_WORDS:
+                hint = "; keys come from the environment, such as OPENAI_API_KEY"
+            elif name in _BODY_WORDS:
+                hint = f'; a field of the body goes into extra={{"{name}": ...}}'
+            else:
+                hint = nearest(name, _ALL)
+            raise InvalidType(f"there is no option {name!r}{hint}")

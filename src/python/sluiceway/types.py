@@ -13,7 +13,7 @@ Reprs are one line and never show a prompt, an answer or a key. Immutable: any t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -44,6 +44,21 @@ class Frozen:
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is read-only")
+
+
+class Record(Frozen):
+    """Equal to another of its class with the same fields."""
+
+    __slots__ = ()
+
+    def _fields(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in type(self).__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._fields() == self._fields()
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
 
 
 _set = object.__setattr__
@@ -116,7 +131,7 @@ class Usage(Frozen):
         return f"Usage({', '.join(f'{name}={n}' for name, n in self.buckets.items())})"
 
 
-class Cost(Frozen):
+class Cost(Record):
     """What a call cost. `source` is "provider", "table", "estimated" or "none".
 
     `nanousd` and `usd` are None while the cost is not settled; `ceiling` is what was reserved
@@ -149,7 +164,7 @@ class Cost(Frozen):
         return f"Cost({amount}, {self.source})"
 
 
-class Attempt(Frozen):
+class Attempt(Record):
     """One try on the wire. `model` is "provider/model"; times are milliseconds."""
 
     __slots__ = (
@@ -184,7 +199,7 @@ class Attempt(Frozen):
         return f"Attempt({self.model} #{self.number}, {self.status_code}, {self.error_kind})"
 
 
-class Hop(Frozen):
+class Hop(Record):
     """One provider's part in a call: the answer, or why the next one was asked."""
 
     __slots__ = ("call_id", "error_kind", "held", "message", "model", "outcome")
@@ -442,7 +457,7 @@ class DownloadResult(RawResult):
         return type(self), fields
 
 
-class Estimate(Frozen):
+class Estimate(Record):
     """What a call would cost, in USD. Nothing was sent.
 
     `ceiling` is true: no settlement of this call can pass it. `expected` and `low` rest on the
@@ -480,8 +495,18 @@ class Estimate(Frozen):
         for name in Estimate.__slots__:
             _set(self, name, fields[name])
 
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Callable[..., Estimate], tuple[dict[str, object]]]:
+        fields = {name: getattr(self, name) for name in Estimate.__slots__}
+        return _estimate_of, ({**fields, "units": dict(self.units)},)
+
     def __repr__(self) -> str:
         return (
             f"Estimate({self.model} low ${self.low:f} expected ${self.expected:f} "
             f"ceiling ${self.ceiling:f})"
         )
+
+
+def _estimate_of(fields: dict[str, object]) -> Estimate:
+    return Estimate(**fields)

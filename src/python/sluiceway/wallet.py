@@ -20,8 +20,8 @@ budget: calls run under it. Other units are counted in thousandths and are for d
         credits.deduct(3, reason="a short video")
 
 Amounts are `Decimal` out, and str, int or Decimal in; a float is an InvalidType. A key makes a
-top-up or a deduction happen once, whoever repeats it, whatever was refunded since; the same key
-with another amount is an InvalidRequest. Each write is one commit.
+top-up, a deduction or a refund happen once, whoever repeats it, whatever was refunded since; the
+same key with another amount is an InvalidRequest. Each write is one commit.
 
 Time: reading and writing, about a millisecond on a good disk. Any thread, any process.
 """
@@ -35,8 +35,9 @@ from typing import TYPE_CHECKING, Any
 from sluiceway._booking import Booking, book_parts, refund, stated
 from sluiceway._budget import Budget
 from sluiceway._failures import budget_exceeded
-from sluiceway._frames import Frame
+from sluiceway._frames import COMPONENT, Frame
 from sluiceway._terms import DOLLAR, Terms, unit_name
+from sluiceway._values import flag, instant_s, text
 from sluiceway._wallet_history import (
     Movement,
     UsageRow,
@@ -213,6 +214,7 @@ class Wallet:
 
     def history(self, since_s: float = 0.0, until_s: float = float("inf")) -> list[WalletEntry]:
         """Every movement of a span of ledger time (Unix seconds), oldest first."""
+        since_s, until_s = instant_s(since_s, "since_s"), instant_s(until_s, "until_s")
         return [
             entry_of(move, self._decimals)
             for move in self._movements()
@@ -223,6 +225,7 @@ class Wallet:
         """What was used by "hour", "day", "week" or "month", with limit and remainder."""
         zone = self._zone
         monthly = None if self._month is None else self._month._raw()["limit"]
+        since_s = instant_s(since_s, "since_s")
         moves = [move for move in self._movements() if move.reserved_s >= since_s]
         rows: tuple[UsageRow, ...] = rows_of(moves, by, zone, self._decimals, monthly)
         raws = self._raws()
@@ -269,6 +272,7 @@ class Wallet:
         a top-up covers it.
         """
         stated(reason, "reason", "say what the deduction is for")
+        flag(force, "force")
         asked = self._positive(amount)
         key = "" if idempotency_key is None else self._key(idempotency_key)
         # In the wallet alone: what a customer pays is no cost of the day's.
@@ -293,21 +297,40 @@ class Wallet:
         return Deduction(units_of(asked, self._decimals), self.unit, bookings)
 
     def refund(
-        self, call: CallResult | Deduction | Booking | str, amount: Money, reason: str
+        self,
+        call: CallResult | Deduction | Booking | str,
+        amount: Money,
+        reason: str,
+        *,
+        idempotency_key: str | None = None,
     ) -> Decimal:
-        """Gives back part of what a call or a deduction cost, where it was taken; the new balance.
+        """Gives back part of what a call or a deduction cost, to this wallet; the new balance.
 
-        InvalidRequest if that is more than it cost and was not refunded before, or if it is not of
-        this wallet. Of a deduction in two parts, what was topped up comes back first.
+        Only the wallet gets it back. In the budgets around it a call stays spent, because the
+        provider has charged it all the same. Of a deduction in two parts, what was topped up comes
+        back first.
+
+        A refund happens once per key; without one the key is made of the call, the amount and the
+        reason, so that a repetition gives nothing back. InvalidRequest if it is more than it cost
+        and was not refunded before, if it is not of this wallet, or if the key was used for
+        something else.
         """
         stated(reason, "reason", "say why the money comes back")
         if isinstance(call, Deduction):
             ids = [booking.call_id for booking in reversed(call.bookings)]
         else:
             ids = [_call_id(call)]
-        names = [part.name for part in self._parts()]
         back = self._positive(amount)
-        refund(self._hub, ids, back, reason, counted_in=self.unit, within=names)
+        key = f"{'+'.join(ids)}/{back}/{reason}" if idempotency_key is None else idempotency_key
+        refund(
+            self._hub,
+            ids,
+            back,
+            reason,
+            counted_in=self.unit,
+            within=self._within(ids),
+            idempotency_key=self._key(key, "refund"),
+        )
         return self.balance
 
     # --- inside
@@ -318,6 +341,17 @@ class Wallet:
 
     def _parts(self) -> Sequence[Budget]:
         return (self._purse,) if self._month is None else (self._month, self._purse)
+
+    def _within(self, call_ids: Sequence[str]) -> list[str]:
+        """The scopes in which such calls count here: the parts, and components of what was topped
+        up."""
+        names = [part.name for part in self._parts()]
+        start = self._purse.name + COMPONENT
+        for call_id in call_ids:
+            for entry in self._hub.engine.ledger_history(call_id):
+                plain = (scope.partition("@")[0] for scope in entry["scopes"])
+                names += (name for name in plain if name.startswith(start) and name not in names)
+        return names
 
     def _raws(self) -> list[dict[str, Any]]:
         return [part._raw() for part in self._parts()]
@@ -331,9 +365,9 @@ class Wallet:
             raise InvalidRequest("the amount is 0")
         return parts
 
-    def _key(self, key: str) -> str:
+    def _key(self, key: str, kind: str = "") -> str:
         stated(key, "idempotency_key", "leave it out, or give a name of this one event")
-        return f"{self._purse.name}/{key}"  # a key belongs to one wallet
+        return f"{self._purse.name}/{kind}{'/' if kind else ''}{key}"  # a key belongs to one wallet
 
     def _movements(self) -> list[Movement]:
         self._hub.settled()
@@ -359,7 +393,7 @@ def _call_id(call: object) -> str:
     call_id = call if isinstance(call, str) else getattr(call, "call_id", None)
     if not isinstance(call_id, str):
         raise InvalidType(f"a refund is of a result, a deduction or a call id, not of {call!r}")
-    return call_id
+    return text(call_id, "the call's id")
 
 
 def _left_of(raw: dict[str, Any]) -> int:

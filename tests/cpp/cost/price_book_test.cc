@@ -190,6 +190,45 @@ TEST(RowAt, WeekendsAndHolidaysAreOffPeak) {
   EXPECT_EQ(tariff_at(sheet, (holiday + day_s + 7200) * kS), "off-peak");
 }
 
+// Off-peak 2 nano-dollars a token in, peak 4: a call of ten tokens costs 20 or 40.
+PriceSheet priced_deepseek() {
+  PriceSheet sheet = deepseek();
+  for (PriceRow& row : sheet.rows) {
+    row.rate[static_cast<std::size_t>(Bucket::kInput)] =
+        row.windows_inverted ? 2'000'000 : 4'000'000;
+  }
+  return sheet;
+}
+
+Nanousd dearest(const PriceSheet& sheet, std::int64_t from_s, std::int64_t to_s) {
+  const auto found = dearest_within(sheet, (kMonday + from_s) * kS, (kMonday + to_s) * kS,
+                                    usage_of({{Bucket::kInput, 10}}), Selector{});
+  return found ? found->cost : -1;
+}
+
+TEST(DearestWithin, WhatBeginsOffPeakAndEndsInItIsPeak) {
+  const PriceSheet sheet = priced_deepseek();
+  EXPECT_EQ(dearest(sheet, 3590, 3599), 20);
+  EXPECT_EQ(dearest(sheet, 3590, 3600), 40);    // ends at 01:00:00Z, the first second of peak
+  EXPECT_EQ(dearest(sheet, 14399, 14500), 40);  // begins in its last
+  EXPECT_EQ(dearest(sheet, 14400, 21599), 20);
+  EXPECT_EQ(dearest(sheet, 3000, 15000), 40);  // a whole peak lies between two off-peak ends
+  EXPECT_EQ(dearest(sheet, 3600, 3600), 40);
+}
+
+TEST(DearestWithin, NothingIsKnownWhereAnInstantHasNoPrice) {
+  PriceSheet sheet = priced_deepseek();
+  sheet.rows[0].rate = no_rates();  // peak sells no input
+  EXPECT_EQ(dearest(sheet, 3000, 3100), 20);
+  EXPECT_EQ(dearest(sheet, 3000, 3600), -1);
+  EXPECT_EQ(dearest(sheet, 3000, 15000), -1);
+  sheet = priced_deepseek();
+  sheet.rows.pop_back();  // nothing is sold off-peak
+  EXPECT_EQ(dearest(sheet, 3000, 3600), -1);
+  EXPECT_EQ(dearest(sheet, 3600, 3700), 40);
+  EXPECT_EQ(dearest(sheet, 14000, 14400), -1);
+}
+
 TEST(RowAt, InstantsBefore1970FallOnTheRightDay) {
   // 1969-12-31 was a Wednesday; its 02:00Z is 22 hours before 1970.
   EXPECT_EQ(tariff_at(deepseek(), -22 * 3600 * kS), "peak");

@@ -338,6 +338,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 10000000000}}, 6, 1, "ultrafast");
   row("openai/gpt-6.2-sol@2026-11-22/over-272000/ultrafast-2027", 1803859200000000000, kMax, 272001, kMax,
       {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 10000000000}, {4, 15000000000}}, 6, 1, "ultrafast");
+  row("openai/gpt-6.2-sol@2026-11-22/regional", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 10000000000}}, 11, 10, "regional");
+  row("openai/gpt-6.2-sol@2026-11-22/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 10000000000}, {4, 15000000000}}, 11, 10, "regional");
+  row("openai/gpt-6.2-sol@2026-11-22/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 10000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.2-sol@2026-11-22/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 10000000000}, {4, 15000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.2-sol@2026-11-22/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 10000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-6.2-sol@2026-11-22/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 10000000000}, {4, 15000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-6.2-astra");
   row("openai/gpt-6.2-astra@2026-11-22", kMin, kMax, 0, 272001,
       {{0, 8000000000}, {1, 400000000}, {2, 10000000000}, {3, 16000000000}, {4, 40000000000}}, 1, 1, "");
@@ -351,6 +363,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 8000000000}, {1, 400000000}, {2, 10000000000}, {3, 16000000000}, {4, 40000000000}}, 2, 1, "priority");
   row("openai/gpt-6.2-astra@2026-11-22/over-272000/priority", kMin, kMax, 272001, kMax,
       {{0, 16000000000}, {1, 800000000}, {2, 20000000000}, {3, 32000000000}, {4, 60000000000}}, 2, 1, "priority");
+  row("openai/gpt-6.2-astra@2026-11-22/regional", kMin, kMax, 0, 272001,
+      {{0, 8000000000}, {1, 400000000}, {2, 10000000000}, {3, 16000000000}, {4, 40000000000}}, 11, 10, "regional");
+  row("openai/gpt-6.2-astra@2026-11-22/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 16000000000}, {1, 800000000}, {2, 20000000000}, {3, 32000000000}, {4, 60000000000}}, 11, 10, "regional");
+  row("openai/gpt-6.2-astra@2026-11-22/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 8000000000}, {1, 400000000}, {2, 10000000000}, {3, 16000000000}, {4, 40000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.2-astra@2026-11-22/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 16000000000}, {1, 800000000}, {2, 20000000000}, {3, 32000000000}, {4, 60000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.2-astra@2026-11-22/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 8000000000}, {1, 400000000}, {2, 10000000000}, {3, 16000000000}, {4, 40000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-6.2-astra@2026-11-22/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 16000000000}, {1, 800000000}, {2, 20000000000}, {3, 32000000000}, {4, 60000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-6.1-sol");
   row("openai/gpt-6.1-sol@2026-11-22", kMin, kMax, 0, 272001,
       {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 4000000000}, {4, 10000000000}}, 1, 1, "");
@@ -368,6 +392,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 4000000000}, {4, 10000000000}}, 6, 1, "ultrafast");
   row("openai/gpt-6.1-sol@2026-11-22/over-272000/ultrafast-6x", kMin, kMax, 272001, kMax,
       {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 8000000000}, {4, 15000000000}}, 6, 1, "ultrafast");
+  row("openai/gpt-6.1-sol@2026-11-22/regional", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 4000000000}, {4, 10000000000}}, 11, 10, "regional");
+  row("openai/gpt-6.1-sol@2026-11-22/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 8000000000}, {4, 15000000000}}, 11, 10, "regional");
+  row("openai/gpt-6.1-sol@2026-11-22/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 4000000000}, {4, 10000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.1-sol@2026-11-22/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 8000000000}, {4, 15000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.1-sol@2026-11-22/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 4000000000}, {4, 10000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-6.1-sol@2026-11-22/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 200000000}, {2, 5000000000}, {3, 8000000000}, {4, 15000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-6.1-terra");
   row("openai/gpt-6.1-terra@2026-11-22", kMin, kMax, 0, 272001,
       {{0, 1000000000}, {1, 50000000}, {2, 1250000000}, {3, 2500000000}, {4, 5000000000}}, 1, 1, "");
@@ -389,6 +425,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 1000000000}, {1, 50000000}, {2, 1250000000}, {3, 2500000000}, {4, 5000000000}}, 11, 10, "regional");
   row("openai/gpt-6.1-terra@2026-11-22/over-272000/regional", kMin, kMax, 272001, kMax,
       {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 7500000000}}, 11, 10, "regional");
+  row("openai/gpt-6.1-terra@2026-11-22/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 1000000000}, {1, 50000000}, {2, 1250000000}, {3, 2500000000}, {4, 5000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.1-terra@2026-11-22/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 7500000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6.1-terra@2026-11-22/regional-flex", kMin, kMax, 0, 272001,
+      {{0, 1000000000}, {1, 50000000}, {2, 1250000000}, {3, 2500000000}, {4, 5000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-6.1-terra@2026-11-22/over-272000/regional-flex", kMin, kMax, 272001, kMax,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 7500000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-6.1-terra@2026-11-22/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 1000000000}, {1, 50000000}, {2, 1250000000}, {3, 2500000000}, {4, 5000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-6.1-terra@2026-11-22/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 2000000000}, {1, 100000000}, {2, 2500000000}, {3, 5000000000}, {4, 7500000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-6-sol");
   row("openai/gpt-6-sol@2026-11-22", kMin, kMax, 0, 272001,
       {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 10000000000}}, 1, 1, "");
@@ -402,6 +450,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 10000000000}}, 2, 1, "priority");
   row("openai/gpt-6-sol@2026-11-22/over-272000/priority", kMin, kMax, 272001, kMax,
       {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 15000000000}}, 2, 1, "priority");
+  row("openai/gpt-6-sol@2026-11-22/regional", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 10000000000}}, 11, 10, "regional");
+  row("openai/gpt-6-sol@2026-11-22/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 15000000000}}, 11, 10, "regional");
+  row("openai/gpt-6-sol@2026-11-22/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 10000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6-sol@2026-11-22/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 15000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6-sol@2026-11-22/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 10000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-6-sol@2026-11-22/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 15000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-6-luna");
   row("openai/gpt-6-luna@2026-11-22", kMin, kMax, 0, 272001,
       {{0, 100000000}, {1, 10000000}, {2, 125000000}, {3, 200000000}, {4, 500000000}}, 1, 1, "");
@@ -423,6 +483,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 100000000}, {1, 10000000}, {2, 125000000}, {3, 200000000}, {4, 500000000}}, 11, 10, "regional");
   row("openai/gpt-6-luna@2026-11-22/over-272000/regional", kMin, kMax, 272001, kMax,
       {{0, 200000000}, {1, 20000000}, {2, 250000000}, {3, 400000000}, {4, 750000000}}, 11, 10, "regional");
+  row("openai/gpt-6-luna@2026-11-22/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 100000000}, {1, 10000000}, {2, 125000000}, {3, 200000000}, {4, 500000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6-luna@2026-11-22/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 200000000}, {1, 20000000}, {2, 250000000}, {3, 400000000}, {4, 750000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6-luna@2026-11-22/regional-flex", kMin, kMax, 0, 272001,
+      {{0, 100000000}, {1, 10000000}, {2, 125000000}, {3, 200000000}, {4, 500000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-6-luna@2026-11-22/over-272000/regional-flex", kMin, kMax, 272001, kMax,
+      {{0, 200000000}, {1, 20000000}, {2, 250000000}, {3, 400000000}, {4, 750000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-6-luna@2026-11-22/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 100000000}, {1, 10000000}, {2, 125000000}, {3, 200000000}, {4, 500000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-6-luna@2026-11-22/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 200000000}, {1, 20000000}, {2, 250000000}, {3, 400000000}, {4, 750000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-6-astra");
   row("openai/gpt-6-astra@2026-11-22", kMin, kMax, 0, 272001,
       {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {3, 20000000000}, {4, 50000000000}}, 1, 1, "");
@@ -440,6 +512,22 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {3, 20000000000}, {4, 50000000000}}, 2, 1, "priority");
   row("openai/gpt-6-astra@2026-11-22/over-272000/priority", kMin, kMax, 272001, kMax,
       {{0, 20000000000}, {1, 2000000000}, {2, 25000000000}, {3, 40000000000}, {4, 75000000000}}, 2, 1, "priority");
+  row("openai/gpt-6-astra@2026-11-22/regional", kMin, kMax, 0, 272001,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {3, 20000000000}, {4, 50000000000}}, 11, 10, "regional");
+  row("openai/gpt-6-astra@2026-11-22/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 20000000000}, {1, 2000000000}, {2, 25000000000}, {3, 40000000000}, {4, 75000000000}}, 11, 10, "regional");
+  row("openai/gpt-6-astra@2026-11-22/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {3, 20000000000}, {4, 50000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6-astra@2026-11-22/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 20000000000}, {1, 2000000000}, {2, 25000000000}, {3, 40000000000}, {4, 75000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-6-astra@2026-11-22/regional-flex", kMin, kMax, 0, 272001,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {3, 20000000000}, {4, 50000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-6-astra@2026-11-22/over-272000/regional-flex", kMin, kMax, 272001, kMax,
+      {{0, 20000000000}, {1, 2000000000}, {2, 25000000000}, {3, 40000000000}, {4, 75000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-6-astra@2026-11-22/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {3, 20000000000}, {4, 50000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-6-astra@2026-11-22/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 20000000000}, {1, 2000000000}, {2, 25000000000}, {3, 40000000000}, {4, 75000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-5.6-sol");
   row("openai/gpt-5.6-sol@2026-08-02", kMin, 1785715200000000000, 0, 272001,
       {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 1, 1, "");
@@ -457,6 +545,22 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 2, 1, "priority");
   row("openai/gpt-5.6-sol@2026-08-02/over-272000/priority", kMin, 1785715200000000000, 272001, kMax,
       {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 2, 1, "priority");
+  row("openai/gpt-5.6-sol@2026-08-02/regional", kMin, 1785715200000000000, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-sol@2026-08-02/over-272000/regional", kMin, 1785715200000000000, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-sol@2026-08-02/regional-batch", kMin, 1785715200000000000, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-sol@2026-08-02/over-272000/regional-batch", kMin, 1785715200000000000, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-sol@2026-08-02/regional-flex", kMin, 1785715200000000000, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-sol@2026-08-02/over-272000/regional-flex", kMin, 1785715200000000000, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-sol@2026-08-02/regional-priority", kMin, 1785715200000000000, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.6-sol@2026-08-02/over-272000/regional-priority", kMin, 1785715200000000000, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 5, "regional_priority");
   row("openai/gpt-5.6-sol@2026-08-03", 1785715200000000000, 1795305600000000000, 0, 272001,
       {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 20000000000}}, 1, 1, "");
   row("openai/gpt-5.6-sol@2026-08-03/over-272000", 1785715200000000000, 1795305600000000000, 272001, kMax,
@@ -473,6 +577,22 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 20000000000}}, 2, 1, "priority");
   row("openai/gpt-5.6-sol@2026-08-03/over-272000/priority", 1785715200000000000, 1795305600000000000, 272001, kMax,
       {{0, 8000000000}, {1, 800000000}, {2, 10000000000}, {4, 30000000000}}, 2, 1, "priority");
+  row("openai/gpt-5.6-sol@2026-08-03/regional", 1785715200000000000, 1795305600000000000, 0, 272001,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 20000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-sol@2026-08-03/over-272000/regional", 1785715200000000000, 1795305600000000000, 272001, kMax,
+      {{0, 8000000000}, {1, 800000000}, {2, 10000000000}, {4, 30000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-sol@2026-08-03/regional-batch", 1785715200000000000, 1795305600000000000, 0, 272001,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 20000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-sol@2026-08-03/over-272000/regional-batch", 1785715200000000000, 1795305600000000000, 272001, kMax,
+      {{0, 8000000000}, {1, 800000000}, {2, 10000000000}, {4, 30000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-sol@2026-08-03/regional-flex", 1785715200000000000, 1795305600000000000, 0, 272001,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 20000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-sol@2026-08-03/over-272000/regional-flex", 1785715200000000000, 1795305600000000000, 272001, kMax,
+      {{0, 8000000000}, {1, 800000000}, {2, 10000000000}, {4, 30000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-sol@2026-08-03/regional-priority", 1785715200000000000, 1795305600000000000, 0, 272001,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 20000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.6-sol@2026-08-03/over-272000/regional-priority", 1785715200000000000, 1795305600000000000, 272001, kMax,
+      {{0, 8000000000}, {1, 800000000}, {2, 10000000000}, {4, 30000000000}}, 11, 5, "regional_priority");
   row("openai/gpt-5.6-sol@2026-11-22", 1795305600000000000, kMax, 0, 272001,
       {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 1, 1, "");
   row("openai/gpt-5.6-sol@2026-11-22/over-272000", 1795305600000000000, kMax, 272001, kMax,
@@ -489,6 +609,22 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 2, 1, "priority");
   row("openai/gpt-5.6-sol@2026-11-22/over-272000/priority", 1795305600000000000, kMax, 272001, kMax,
       {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 2, 1, "priority");
+  row("openai/gpt-5.6-sol@2026-11-22/regional", 1795305600000000000, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-sol@2026-11-22/over-272000/regional", 1795305600000000000, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-sol@2026-11-22/regional-batch", 1795305600000000000, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-sol@2026-11-22/over-272000/regional-batch", 1795305600000000000, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-sol@2026-11-22/regional-flex", 1795305600000000000, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-sol@2026-11-22/over-272000/regional-flex", 1795305600000000000, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-sol@2026-11-22/regional-priority", 1795305600000000000, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 30000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.6-sol@2026-11-22/over-272000/regional-priority", 1795305600000000000, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {2, 12500000000}, {4, 45000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-5.6-terra");
   row("openai/gpt-5.6-terra@2026-08-02", kMin, 1785369600000000000, 0, 272001,
       {{0, 2500000000}, {1, 250000000}, {2, 3125000000}, {4, 15000000000}}, 1, 1, "");
@@ -510,6 +646,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 2500000000}, {1, 250000000}, {2, 3125000000}, {4, 15000000000}}, 11, 10, "regional");
   row("openai/gpt-5.6-terra@2026-08-02/over-272000/regional", kMin, 1785369600000000000, 272001, kMax,
       {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 22500000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-terra@2026-08-02/regional-batch", kMin, 1785369600000000000, 0, 272001,
+      {{0, 2500000000}, {1, 250000000}, {2, 3125000000}, {4, 15000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-terra@2026-08-02/over-272000/regional-batch", kMin, 1785369600000000000, 272001, kMax,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 22500000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-terra@2026-08-02/regional-flex", kMin, 1785369600000000000, 0, 272001,
+      {{0, 2500000000}, {1, 250000000}, {2, 3125000000}, {4, 15000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-terra@2026-08-02/over-272000/regional-flex", kMin, 1785369600000000000, 272001, kMax,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 22500000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-terra@2026-08-02/regional-priority", kMin, 1785369600000000000, 0, 272001,
+      {{0, 2500000000}, {1, 250000000}, {2, 3125000000}, {4, 15000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.6-terra@2026-08-02/over-272000/regional-priority", kMin, 1785369600000000000, 272001, kMax,
+      {{0, 5000000000}, {1, 500000000}, {2, 6250000000}, {4, 22500000000}}, 11, 5, "regional_priority");
   row("openai/gpt-5.6-terra@2026-07-30", 1785369600000000000, kMax, 0, 272001,
       {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 12000000000}}, 1, 1, "");
   row("openai/gpt-5.6-terra@2026-07-30/over-272000", 1785369600000000000, kMax, 272001, kMax,
@@ -530,6 +678,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 12000000000}}, 11, 10, "regional");
   row("openai/gpt-5.6-terra@2026-07-30/over-272000/regional", 1785369600000000000, kMax, 272001, kMax,
       {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 18000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-terra@2026-07-30/regional-batch", 1785369600000000000, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 12000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-terra@2026-07-30/over-272000/regional-batch", 1785369600000000000, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 18000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-terra@2026-07-30/regional-flex", 1785369600000000000, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 12000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-terra@2026-07-30/over-272000/regional-flex", 1785369600000000000, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 18000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-terra@2026-07-30/regional-priority", 1785369600000000000, kMax, 0, 272001,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 12000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.6-terra@2026-07-30/over-272000/regional-priority", 1785369600000000000, kMax, 272001, kMax,
+      {{0, 4000000000}, {1, 400000000}, {2, 5000000000}, {4, 18000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-5.6-luna");
   row("openai/gpt-5.6-luna@2026-08-02", kMin, 1785369600000000000, 0, 272001,
       {{0, 1000000000}, {1, 100000000}, {2, 1250000000}, {4, 6000000000}}, 1, 1, "");
@@ -551,6 +711,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 1000000000}, {1, 100000000}, {2, 1250000000}, {4, 6000000000}}, 11, 10, "regional");
   row("openai/gpt-5.6-luna@2026-08-02/over-272000/regional", kMin, 1785369600000000000, 272001, kMax,
       {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 9000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-luna@2026-08-02/regional-batch", kMin, 1785369600000000000, 0, 272001,
+      {{0, 1000000000}, {1, 100000000}, {2, 1250000000}, {4, 6000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-luna@2026-08-02/over-272000/regional-batch", kMin, 1785369600000000000, 272001, kMax,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 9000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-luna@2026-08-02/regional-flex", kMin, 1785369600000000000, 0, 272001,
+      {{0, 1000000000}, {1, 100000000}, {2, 1250000000}, {4, 6000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-luna@2026-08-02/over-272000/regional-flex", kMin, 1785369600000000000, 272001, kMax,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 9000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-luna@2026-08-02/regional-priority", kMin, 1785369600000000000, 0, 272001,
+      {{0, 1000000000}, {1, 100000000}, {2, 1250000000}, {4, 6000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.6-luna@2026-08-02/over-272000/regional-priority", kMin, 1785369600000000000, 272001, kMax,
+      {{0, 2000000000}, {1, 200000000}, {2, 2500000000}, {4, 9000000000}}, 11, 5, "regional_priority");
   row("openai/gpt-5.6-luna@2026-07-30", 1785369600000000000, kMax, 0, 272001,
       {{0, 200000000}, {1, 20000000}, {2, 250000000}, {4, 1200000000}}, 1, 1, "");
   row("openai/gpt-5.6-luna@2026-07-30/over-272000", 1785369600000000000, kMax, 272001, kMax,
@@ -571,6 +743,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 200000000}, {1, 20000000}, {2, 250000000}, {4, 1200000000}}, 11, 10, "regional");
   row("openai/gpt-5.6-luna@2026-07-30/over-272000/regional", 1785369600000000000, kMax, 272001, kMax,
       {{0, 400000000}, {1, 40000000}, {2, 500000000}, {4, 1800000000}}, 11, 10, "regional");
+  row("openai/gpt-5.6-luna@2026-07-30/regional-batch", 1785369600000000000, kMax, 0, 272001,
+      {{0, 200000000}, {1, 20000000}, {2, 250000000}, {4, 1200000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-luna@2026-07-30/over-272000/regional-batch", 1785369600000000000, kMax, 272001, kMax,
+      {{0, 400000000}, {1, 40000000}, {2, 500000000}, {4, 1800000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.6-luna@2026-07-30/regional-flex", 1785369600000000000, kMax, 0, 272001,
+      {{0, 200000000}, {1, 20000000}, {2, 250000000}, {4, 1200000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-luna@2026-07-30/over-272000/regional-flex", 1785369600000000000, kMax, 272001, kMax,
+      {{0, 400000000}, {1, 40000000}, {2, 500000000}, {4, 1800000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.6-luna@2026-07-30/regional-priority", 1785369600000000000, kMax, 0, 272001,
+      {{0, 200000000}, {1, 20000000}, {2, 250000000}, {4, 1200000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.6-luna@2026-07-30/over-272000/regional-priority", 1785369600000000000, kMax, 272001, kMax,
+      {{0, 400000000}, {1, 40000000}, {2, 500000000}, {4, 1800000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-5.5");
   row("openai/gpt-5.5@2026-07-24", kMin, kMax, 0, 272001,
       {{0, 5000000000}, {1, 500000000}, {4, 30000000000}}, 1, 1, "");
@@ -588,6 +772,22 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 5000000000}, {1, 500000000}, {4, 30000000000}}, 2, 1, "priority");
   row("openai/gpt-5.5@2026-07-24/over-272000/priority", kMin, kMax, 272001, kMax,
       {{0, 10000000000}, {1, 1000000000}, {4, 45000000000}}, 2, 1, "priority");
+  row("openai/gpt-5.5@2026-07-24/regional", kMin, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {4, 30000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.5@2026-07-24/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {4, 45000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.5@2026-07-24/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {4, 30000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.5@2026-07-24/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {4, 45000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.5@2026-07-24/regional-flex", kMin, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {4, 30000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.5@2026-07-24/over-272000/regional-flex", kMin, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {4, 45000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.5@2026-07-24/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 5000000000}, {1, 500000000}, {4, 30000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.5@2026-07-24/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 10000000000}, {1, 1000000000}, {4, 45000000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-5.4");
   row("openai/gpt-5.4@2026-07-24", kMin, kMax, 0, 272001,
       {{0, 2500000000}, {1, 250000000}, {4, 15000000000}}, 1, 1, "");
@@ -605,6 +805,22 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 2500000000}, {1, 250000000}, {4, 15000000000}}, 2, 1, "priority");
   row("openai/gpt-5.4@2026-07-24/over-272000/priority", kMin, kMax, 272001, kMax,
       {{0, 5000000000}, {1, 500000000}, {4, 22500000000}}, 2, 1, "priority");
+  row("openai/gpt-5.4@2026-07-24/regional", kMin, kMax, 0, 272001,
+      {{0, 2500000000}, {1, 250000000}, {4, 15000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.4@2026-07-24/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 5000000000}, {1, 500000000}, {4, 22500000000}}, 11, 10, "regional");
+  row("openai/gpt-5.4@2026-07-24/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 2500000000}, {1, 250000000}, {4, 15000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.4@2026-07-24/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 5000000000}, {1, 500000000}, {4, 22500000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.4@2026-07-24/regional-flex", kMin, kMax, 0, 272001,
+      {{0, 2500000000}, {1, 250000000}, {4, 15000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.4@2026-07-24/over-272000/regional-flex", kMin, kMax, 272001, kMax,
+      {{0, 5000000000}, {1, 500000000}, {4, 22500000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.4@2026-07-24/regional-priority", kMin, kMax, 0, 272001,
+      {{0, 2500000000}, {1, 250000000}, {4, 15000000000}}, 11, 5, "regional_priority");
+  row("openai/gpt-5.4@2026-07-24/over-272000/regional-priority", kMin, kMax, 272001, kMax,
+      {{0, 5000000000}, {1, 500000000}, {4, 22500000000}}, 11, 5, "regional_priority");
   sheet("openai", "gpt-5.4-mini");
   row("openai/gpt-5.4-mini@2026-03-18", kMin, kMax, 0, kMax,
       {{0, 750000000}, {1, 75000000}, {4, 4500000000}}, 1, 1, "");
@@ -614,6 +830,14 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 750000000}, {1, 75000000}, {4, 4500000000}}, 1, 2, "flex");
   row("openai/gpt-5.4-mini@2026-03-18/priority", kMin, kMax, 0, kMax,
       {{0, 750000000}, {1, 75000000}, {4, 4500000000}}, 2, 1, "priority");
+  row("openai/gpt-5.4-mini@2026-03-18/regional", kMin, kMax, 0, kMax,
+      {{0, 750000000}, {1, 75000000}, {4, 4500000000}}, 11, 10, "regional");
+  row("openai/gpt-5.4-mini@2026-03-18/regional-batch", kMin, kMax, 0, kMax,
+      {{0, 750000000}, {1, 75000000}, {4, 4500000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.4-mini@2026-03-18/regional-flex", kMin, kMax, 0, kMax,
+      {{0, 750000000}, {1, 75000000}, {4, 4500000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.4-mini@2026-03-18/regional-priority", kMin, kMax, 0, kMax,
+      {{0, 750000000}, {1, 75000000}, {4, 4500000000}}, 11, 5, "regional_priority");
   sheet("openai", "text-embedding-3-small");
   row("openai/text-embedding-3-small@2025-07-04", kMin, kMax, 0, kMax,
       {{0, 20000000}}, 1, 1, "");
@@ -635,18 +859,28 @@ inline std::vector<PriceSheet> shipped_sheets() {
   sheet("openai", "gpt-image-2.6-sunburst");
   row("openai/gpt-image-2.6-sunburst@2026-11-22", kMin, kMax, 0, kMax,
       {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 1, 1, "");
+  row("openai/gpt-image-2.6-sunburst@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 11, 10, "regional");
   sheet("openai", "gpt-image-2.6-flare");
   row("openai/gpt-image-2.6-flare@2026-11-22", kMin, kMax, 0, kMax,
       {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 1, 1, "");
+  row("openai/gpt-image-2.6-flare@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 11, 10, "regional");
   sheet("openai", "gpt-image-2.5-sunburst");
   row("openai/gpt-image-2.5-sunburst@2026-11-22", kMin, kMax, 0, kMax,
       {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 1, 1, "");
+  row("openai/gpt-image-2.5-sunburst@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 11, 10, "regional");
   sheet("openai", "gpt-image-2.5-flare");
   row("openai/gpt-image-2.5-flare@2026-11-22", kMin, kMax, 0, kMax,
       {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 1, 1, "");
+  row("openai/gpt-image-2.5-flare@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{0, 5000000000}, {8, 8000000000}, {9, 30000000000}}, 11, 10, "regional");
   sheet("openai", "gpt-image-2");
   row("openai/gpt-image-2@2026-07-22", kMin, kMax, 0, kMax,
       {{0, 5000000000}, {4, 30000000000}, {8, 8000000000}, {9, 30000000000}}, 1, 1, "");
+  row("openai/gpt-image-2@2026-07-22/regional", kMin, kMax, 0, kMax,
+      {{0, 5000000000}, {4, 30000000000}, {8, 8000000000}, {9, 30000000000}}, 11, 10, "regional");
   sheet("openai", "gpt-image-1.5");
   row("openai/gpt-image-1.5@2026-07-22", kMin, kMax, 0, kMax,
       {{0, 5000000000}, {4, 10000000000}, {8, 8000000000}, {9, 32000000000}}, 1, 1, "");
@@ -691,12 +925,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
   sheet("openai", "gpt-transcribe");
   row("openai/gpt-transcribe@2026-11-22", kMin, kMax, 0, kMax,
       {{13, 75000000}}, 1, 1, "");
+  row("openai/gpt-transcribe@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{13, 75000000}}, 11, 10, "regional");
   sheet("openai", "gpt-realtime-whisper");
   over(row("openai/gpt-realtime-whisper@2026-11-22", kMin, kMax, 0, kMax,
       {{13, 850000000}}, 1, 1, ""), {{13, 3}});
+  over(row("openai/gpt-realtime-whisper@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{13, 850000000}}, 11, 10, "regional"), {{13, 3}});
   sheet("openai", "gpt-realtime-translate");
   over(row("openai/gpt-realtime-translate@2026-11-22", kMin, kMax, 0, kMax,
       {{13, 1700000000}}, 1, 1, ""), {{13, 3}});
+  over(row("openai/gpt-realtime-translate@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{13, 1700000000}}, 11, 10, "regional"), {{13, 3}});
   sheet("openai", "whisper-1");
   row("openai/whisper-1@2026-07-24", kMin, kMax, 0, kMax,
       {{13, 100000000}}, 1, 1, "");
@@ -721,9 +961,13 @@ inline std::vector<PriceSheet> shipped_sheets() {
   sheet("openai", "gpt-realtime-2.1");
   row("openai/gpt-realtime-2.1@2026-11-22", kMin, kMax, 0, kMax,
       {{0, 4000000000}, {4, 24000000000}, {6, 32000000000}, {7, 64000000000}, {8, 5000000000}}, 1, 1, "");
+  row("openai/gpt-realtime-2.1@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{0, 4000000000}, {4, 24000000000}, {6, 32000000000}, {7, 64000000000}, {8, 5000000000}}, 11, 10, "regional");
   sheet("openai", "gpt-realtime-2.1-mini");
   row("openai/gpt-realtime-2.1-mini@2026-11-22", kMin, kMax, 0, kMax,
       {{0, 600000000}, {4, 2400000000}, {6, 10000000000}, {7, 20000000000}, {8, 800000000}}, 1, 1, "");
+  row("openai/gpt-realtime-2.1-mini@2026-11-22/regional", kMin, kMax, 0, kMax,
+      {{0, 600000000}, {4, 2400000000}, {6, 10000000000}, {7, 20000000000}, {8, 800000000}}, 11, 10, "regional");
   sheet("openai", "gpt-realtime-1.5");
   row("openai/gpt-realtime-1.5@2026-11-22", kMin, kMax, 0, kMax,
       {{0, 4000000000}, {4, 16000000000}, {6, 32000000000}, {7, 64000000000}, {8, 5000000000}}, 1, 1, "");
@@ -772,6 +1016,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 30000000000}, {4, 180000000000}}, 1, 2, "flex");
   row("openai/gpt-5.5-pro@2026-07-24/over-272000/flex", kMin, kMax, 272001, kMax,
       {{0, 60000000000}, {4, 270000000000}}, 1, 2, "flex");
+  row("openai/gpt-5.5-pro@2026-07-24/regional", kMin, kMax, 0, 272001,
+      {{0, 30000000000}, {4, 180000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.5-pro@2026-07-24/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 60000000000}, {4, 270000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.5-pro@2026-07-24/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 30000000000}, {4, 180000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.5-pro@2026-07-24/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 60000000000}, {4, 270000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.5-pro@2026-07-24/regional-flex", kMin, kMax, 0, 272001,
+      {{0, 30000000000}, {4, 180000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.5-pro@2026-07-24/over-272000/regional-flex", kMin, kMax, 272001, kMax,
+      {{0, 60000000000}, {4, 270000000000}}, 11, 20, "regional_flex");
   sheet("openai", "gpt-5.4-pro");
   row("openai/gpt-5.4-pro@2026-07-24", kMin, kMax, 0, 272001,
       {{0, 30000000000}, {4, 180000000000}}, 1, 1, "");
@@ -785,6 +1041,18 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 30000000000}, {4, 180000000000}}, 1, 2, "flex");
   row("openai/gpt-5.4-pro@2026-07-24/over-272000/flex", kMin, kMax, 272001, kMax,
       {{0, 60000000000}, {4, 270000000000}}, 1, 2, "flex");
+  row("openai/gpt-5.4-pro@2026-07-24/regional", kMin, kMax, 0, 272001,
+      {{0, 30000000000}, {4, 180000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.4-pro@2026-07-24/over-272000/regional", kMin, kMax, 272001, kMax,
+      {{0, 60000000000}, {4, 270000000000}}, 11, 10, "regional");
+  row("openai/gpt-5.4-pro@2026-07-24/regional-batch", kMin, kMax, 0, 272001,
+      {{0, 30000000000}, {4, 180000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.4-pro@2026-07-24/over-272000/regional-batch", kMin, kMax, 272001, kMax,
+      {{0, 60000000000}, {4, 270000000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.4-pro@2026-07-24/regional-flex", kMin, kMax, 0, 272001,
+      {{0, 30000000000}, {4, 180000000000}}, 11, 20, "regional_flex");
+  row("openai/gpt-5.4-pro@2026-07-24/over-272000/regional-flex", kMin, kMax, 272001, kMax,
+      {{0, 60000000000}, {4, 270000000000}}, 11, 20, "regional_flex");
   sheet("openai", "gpt-5.4-nano");
   row("openai/gpt-5.4-nano@2026-03-18", kMin, kMax, 0, kMax,
       {{0, 200000000}, {1, 20000000}, {4, 1250000000}}, 1, 1, "");
@@ -792,6 +1060,12 @@ inline std::vector<PriceSheet> shipped_sheets() {
       {{0, 200000000}, {1, 20000000}, {4, 1250000000}}, 1, 2, "batch");
   row("openai/gpt-5.4-nano@2026-03-18/flex", kMin, kMax, 0, kMax,
       {{0, 200000000}, {1, 20000000}, {4, 1250000000}}, 1, 2, "flex");
+  row("openai/gpt-5.4-nano@2026-03-18/regional", kMin, kMax, 0, kMax,
+      {{0, 200000000}, {1, 20000000}, {4, 1250000000}}, 11, 10, "regional");
+  row("openai/gpt-5.4-nano@2026-03-18/regional-batch", kMin, kMax, 0, kMax,
+      {{0, 200000000}, {1, 20000000}, {4, 1250000000}}, 11, 20, "regional_batch");
+  row("openai/gpt-5.4-nano@2026-03-18/regional-flex", kMin, kMax, 0, kMax,
+      {{0, 200000000}, {1, 20000000}, {4, 1250000000}}, 11, 20, "regional_flex");
   sheet("openai", "gpt-5.3-codex");
   row("openai/gpt-5.3-codex@2026-07-24", kMin, kMax, 0, kMax,
       {{0, 1750000000}, {1, 175000000}, {4, 14000000000}}, 1, 1, "");

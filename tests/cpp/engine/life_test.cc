@@ -147,6 +147,30 @@ TEST(Budget, AnOverrunIsRecordedInFullAndBlocksTheScope) {
   EXPECT_EQ(refused->ending().kind, ErrorKind::kBudgetExceeded);
 }
 
+// The price doubles five seconds after the call began: who is under way then pays it.
+TEST(Tariff, ACallPaysTheDearestOfItsInstants) {
+  for (const bool straddles : {false, true}) {
+    SimEngine sim([&](const Request&, const FakeStart&) {
+      return FakeTimeline().sent(kMs).executed(2 * kMs).answer((straddles ? 6 : 4) * kSecond, 200,
+                                                               chat_body(100, 10));
+    });
+    auto sheet = std::make_shared<cost::PriceSheet>(*sim.route().sheet);
+    sheet->rows.push_back(sheet->rows[0]);
+    sheet->rows[0].effective_to_ns = sheet->rows[1].effective_from_ns = kWall + 5 * kSecond;
+    sheet->rows[1].factor_num = 2;
+    sim.route().sheet = sheet;
+    const auto scope = sim.scope("1", 10'000'000);
+    CallRequest request = sim.request();
+    request.scopes = {scope};
+    const auto call = sim.submit(std::move(request));
+    sim.run();
+    // 100 x 1,000 + 10 x 2,000 nano-dollars; `created` says the beginning in both.
+    EXPECT_EQ(call->ending().cost, straddles ? 240'000 : 120'000);
+    EXPECT_EQ(sim.balance(*scope).settled, straddles ? 240'000 : 120'000);
+    sim.expect_books_agree();
+  }
+}
+
 TEST(Idempotency, ASecondUseOfAKeyNeverSends) {
   SimEngine sim(always_ok());
   auto first = sim.request();

@@ -33,6 +33,57 @@ TEST(Proxy, ExceptionsByName) {
   EXPECT_FALSE(is_excepted("anything", 1, " ,, ."));
 }
 
+// The rows of libcurl's own tests/unit/unit1614.c (read 2026-11-23), but those where a name excepts
+// only itself: since 7.87 libcurl, too, excepts all below it.
+TEST(Proxy, ExceptionsAsLibcurlMakesThem) {
+  const struct {
+    const char *host, *list;
+    bool excepted;
+  } kRows[] = {
+      {"www.example.com", "localhost,.example.com,.example.de", true},
+      {"www.example.com.", "localhost,.example.com,.example.de", true},
+      {"example.com", "localhost,.example.com,.example.de", true},
+      {"example.com.", "localhost,.example.com,.example.de", true},
+      {"www.example.com", "localhost,.example.com.,.example.de", true},
+      {"www.example.com", "localhost,www.example.com.,.example.de", true},
+      {"example.com.", "localhost,example.com,.example.de", true},
+      {"127.0.0.1", "127.0.0.1/28,localhost,", true},
+      {"127.0.0.1", "localhost,127.0.0.1.127.0.0.1", false},
+      {"foobar", "barfoo", false},
+      {"192.168.0.1", "192.168.0.0/16", true},
+      {"192.168.0.1", "192.168.0.0/32", false},
+      {"192.168.0.1", "192.168.0.0", false},
+      {"192.168.1.1", "foo, bar, 192.168.0.0/24", false},
+      {"192.168.1.1", "foo, bar, 192.168.0.0/16", true},
+      {"[::1]", "foo, bar, 192.168.0.0/16", false},
+      {"[::1]", "foo, bar, ::1/64", true},
+      {"BAr", "foo,,,,,              bar, ::1/64", true},
+      {"www.example.com", "www2.example.com, .example.net", false},
+      {"nonexample.com", ".example.com, .example.net", false},
+  };
+  for (const auto& row : kRows) {
+    EXPECT_EQ(is_excepted(row.host, 443, row.list), row.excepted) << row.host << " in " << row.list;
+  }
+}
+
+TEST(Proxy, ADotAtTheEndIsTheRootsAndChangesNothing) {
+  for (const char* host : {"api.example.com", "api.example.com.", "API.Example.COM."}) {
+    for (const char* list : {"example.com", "example.com.", ".example.com.", "api.example.com.:443",
+                             "x, Example.com. ,y"}) {
+      EXPECT_TRUE(is_excepted(host, 443, list)) << host << " in " << list;
+    }
+    EXPECT_FALSE(is_excepted(host, 443, "api.example.com.:8443"));
+    for (const char* list : {".", "..", "ample.com.", "example.com..", "com..example"}) {
+      EXPECT_FALSE(is_excepted(host, 443, list)) << host << " in " << list;
+    }
+  }
+  EXPECT_TRUE(is_excepted("127.0.0.1.", 80, "127.0.0.1"));
+  EXPECT_FALSE(is_excepted(".", 80, "example.com"));
+  const auto url = url_of("https://api.example.com./v1");
+  EXPECT_EQ(*choose_proxy(*url, "http://p:1", "example.com", variable), "");
+  EXPECT_EQ(*choose_proxy(*url, "http://p:1", "example.org", variable), "http://p:1");
+}
+
 TEST(Proxy, ExceptionsByPort) {
   EXPECT_TRUE(is_excepted("example.com", 8443, "example.com:8443"));
   EXPECT_FALSE(is_excepted("example.com", 443, "example.com:8443"));

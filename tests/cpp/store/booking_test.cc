@@ -241,6 +241,42 @@ TEST_P(BookingTest, RefundsGoToTheWindowOfTheReservation) {
   EXPECT_EQ(scopes[0].balance.settled, 20);
 }
 
+TEST_P(BookingTest, ARefundWithinAScopeLeavesTheOthersAlone) {
+  auto wallet = scope({.kind = "wallet", .key = "7", .limit = 100});
+  auto day = scope({.kind = "day", .limit = 100, .period = Period::kDay});
+  auto hour = scope({.kind = "hour", .limit = 100, .rolling_ns = 3600 * kSecond});
+  ASSERT_EQ(ask(1, 80, {wallet, day, hour}), Verdict::kAdmitted);
+  settle(1, 60);
+  const Refund some{.calls = {make_id(1)}, .within = {"wallet:7"}, .amount = 25, .evidence = "bad"};
+  EXPECT_EQ(*ledger_->refund(some), 35);
+  expect_balance(*wallet, 35, 0, 0);
+  expect_balance(*day, 60, 0, 0);
+  expect_balance(*hour, 60, 0, 0);
+  // What is left to be given back is the call's, wherever it was given back.
+  EXPECT_EQ(*ledger_->refund({.calls = {make_id(1)}, .amount = 30, .evidence = "all"}), 5);
+  expect_balance(*wallet, 5, 0, 0);
+  expect_balance(*day, 30, 0, 0);
+  EXPECT_EQ(ledger_->refund({.calls = {make_id(1)}, .amount = 6, .evidence = "x"}).status().code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_TRUE(ledger_->verify()->problems.empty());
+}
+
+TEST_P(BookingTest, ARefundWithAKeyIsMadeOnce) {
+  auto wallet = scope({.kind = "wallet", .key = "7", .limit = 100});
+  ASSERT_TRUE(book(1, 60, {wallet})->admitted);
+  Refund back{.calls = {make_id(1)}, .amount = 20, .evidence = "bad", .idempotency_key = "k"};
+  back.id = make_id(50);
+  EXPECT_EQ(*ledger_->refund(back), 40);
+  back.id = make_id(51);
+  EXPECT_EQ(*ledger_->refund(back), 40);  // again: nothing happens
+  expect_balance(*wallet, 40, 0, 0);
+  back.amount = 21;
+  EXPECT_EQ(ledger_->refund(back).status().code(), absl::StatusCode::kAlreadyExists);
+  back.idempotency_key = "another";
+  EXPECT_EQ(*ledger_->refund(back), 19);
+  expect_balance(*wallet, 19, 0, 0);
+}
+
 TEST_P(BookingTest, ACorrectionIsNotBelowTheRefunds) {
   auto video = scope({.kind = "video", .key = "42", .limit = 100});
   ask(1, 80, {video});

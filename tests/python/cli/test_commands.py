@@ -116,6 +116,8 @@ def test_the_doctor_finds_what_is_wrong(command: Command, tmp_path: Path) -> Non
     assert re.search(r"bad +configuration +.*line 1.*limits", out)
     (tmp_path / "sluiceway.toml").write_text('[limits."opnai/x"]\nconcurrency = 1\n')
     assert "no provider 'opnai'" in command("doctor")[1]
+    (tmp_path / "sluiceway.toml").write_text('[accounts.url]\nproxy = "http://127.0.0.1:9"\n')
+    assert "sluiceway.toml is valid" in command("doctor")[1]
     (tmp_path / "sluiceway.toml").write_text("")
     status, out, _ = command("doctor", "--ledger", "no/such/folder/l.db")
     assert status == 1
@@ -138,3 +140,90 @@ def test_importing_the_command_loads_nothing_of_a_third_party() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def started(*arguments: str, after: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a shell starts it; `after` is what the shell adds, such as a redirection."""
+    quoted = " ".join(f"'{word}'" for word in (sys.executable, "-m", "sluiceway", *arguments))
+    return subprocess.run(
+        ["/bin/sh", "-c", f"{quoted} {after}"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", **environment},
+    )
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.fixture
+def foreign_ledger(tmp_path: Path) -> str:
+    """A ledger whose budget has a name outside ASCII."""
+    path = str(tmp_path / "l.db")
+    with sluiceway.Gateway({"ledger": {"path": path}}) as gateway:
+        gateway.budget("video:été", usd="1.00").book("render", usd="0.25")
+    return path
+
+
+def test_a_terminal_of_ascii_shows_other_letters_as_escapes(foreign_ledger: str) -> None:
+    shown = started("ledger", "report", "--ledger", foreign_ledger, **ASCII)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert r"video:\xe9t\xe9" in shown.stdout
+
+
+def test_words_are_utf8_whatever_the_terminal_says(foreign_ledger: str) -> None:
+    asked = ("ledger", "report", "--ledger", foreign_ledger, "--scope", "video:été")
+    shown = started(*asked, **ASCII)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "0.250000000" in shown.stdout.partition("scope")[0]
+
+
+def test_a_word_that_is_no_text_is_one_line(command: Command) -> None:
+    status, _, err = command("estimate", "openai/gpt-6-luna", "\udcff")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "not UTF-8" in err
+
+
+def test_a_closed_standard_output_is_one_line_at_most() -> None:
+    shown = started("prices", "show", "gpt-6-luna", after=">&-")
+    assert "Traceback" not in shown.stderr
+    assert shown.stderr.count("\n") <= 1
+
+
+def test_a_full_disk_is_told_in_words() -> None:
+    shown = started("prices", "show", "gpt-6-luna", after=">/dev/full")
+    assert shown.returncode == 2
+    assert shown.stderr == "sluiceway: No space left on device\n"
+
+
+def test_a_scope_that_is_not_there_is_no_empty_report(
+    command: Command, foreign_ledger: str
+) -> None:
+    status, out, err = command("ledger", "report", "--ledger", foreign_ledger, "--scope", "vidoe:1")
+    assert (status, out) == (2, "")
+    assert "the ledger has no scope 'vidoe:1'" in err
+
+
+def test_a_span_that_ends_before_it_begins(command: Command, foreign_ledger: str) -> None:
+    span = ("--from", "2026-12-01", "--to", "2026-01-01")
+    status, out, err = command("ledger", "report", "--ledger", foreign_ledger, *span)
+    assert (status, out) == (2, "")
+    assert "--from is after --to" in err
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (("--provider", "opnai"), "no model in the price files has the provider 'opnai'"),
+        (("--kind", "chatt"), "the kind 'chatt'"),
+        (("--tier", "nope"), "the tier 'nope'"),
+        (("gpt-6-luna", "--kind", "image"), "gpt-6-luna and the kind 'image'"),
+    ],
+)
+def test_prices_that_are_not_there(command: Command, filters: tuple[str, ...], said: str) -> None:
+    status, out, err = command("prices", "show", *filters)
+    assert (status, out) == (2, "")
+    assert said in err

@@ -97,6 +97,20 @@ def test_diff_of_two_days(command: Command) -> None:
     status, _, err = command("prices", "diff", "2026-10-06", "shipped")
     assert status == 2
     assert "two dates or two tables" in err
+    status, _, err = command("prices", "diff", "2026-10-06", "2026-13-01")
+    assert (status, err) == (
+        2,
+        "sluiceway: prices diff: '2026-13-01' is no day; write 2026-11-22\n",
+    )
+
+
+def test_what_is_no_file(command: Command) -> None:
+    for words in (("show", "--file", "\0"), ("snapshot", "s.json", "--file", "a\ud800")):
+        status, _, err = command("prices", *words)
+        assert status == 2
+        assert "cannot be read" in err
+    for out in ("", "\0"):
+        assert command("prices", "snapshot", out)[0] == 2
 
 
 def test_check(command: Command) -> None:

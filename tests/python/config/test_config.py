@@ -114,6 +114,10 @@ def test_all_of_it_is_optional() -> None:
         ("[ledger]\r\ndurability = 'maximal'\r\n", 2, '"power", "process", "memory"'),
         ("ledger = 3", 1, "must be a table"),
         ("[cache.chat]\nttl_s = 0", 2, "at least 0.001"),
+        ("[cache.images]\nttl_s = 60", 1, "did you mean [cache.chat]"),
+        ("[accounts.openai]\napi_key = 'sk-obviously-fake'", 2, "from the environment"),
+        ("[accounts.openai]\nkey_env = 'sk-obviously-fake'", 2, "the name of a variable"),
+        ("[ledger]\npath = 'a\\u0000b'".replace("'", '"'), 2, "a path"),
     ],
 )
 def test_mistakes_name_their_line(text: str, line: int, said: str) -> None:
@@ -144,3 +148,37 @@ def test_plain_dicts_are_checked_the_same() -> None:
 def test_the_repr_shows_no_secrets() -> None:
     text = "[accounts.openai]\nheaders = { authorization = 'Bearer obviously-fake' }"
     assert "obviously" not in repr(parse_config(text))
+
+
+def test_a_cache_without_a_time_caches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICEWAY_SIMULATOR_URL", "http://127.0.0.1:9")
+    with Gateway({"cache": {"chat": {}}, "ledger": {"path": ":memory:"}}) as gateway:
+        assert "cache_ttl_s" not in gateway._plan.submit
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    """As editors on Windows write it (RFC 3629, 6)."""
+    file = tmp_path / "sluiceway.toml"
+    file.write_bytes(b"\xef\xbb\xbf[ledger]\npath = 'x.db'\n")
+    assert load_config(str(file)).ledger["path"] == "x.db"
+    file.write_bytes(b"\xef\xbb\xbf[ledger]\npaht = 'x.db'\n")
+    with pytest.raises(ConfigError, match="line 2: unknown key 'paht'"):
+        load_config(str(file))
+
+
+def test_a_path_may_be_a_path(tmp_path: Path) -> None:
+    """In tables; `tmp_path / "ledger.db"` is what a pytest fixture hands over."""
+    assert config_of({"ledger": {"path": tmp_path / "l.db"}}).ledger["path"] == f"{tmp_path}/l.db"
+
+
+@pytest.mark.parametrize("tables", [{1: {}}, {"ledger": {1: 2}}, {"limits": {None: {}}}])
+def test_names_in_tables_are_texts(tables: Any) -> None:
+    with pytest.raises(ConfigError, match="is no name: write a str"):
+        config_of(tables)
+
+
+def test_a_mistake_shows_one_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of({"ledger": {"path": 5}})
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sluiceway import (
+    AlreadySubmitted,
     BudgetExceeded,
     ChatResult,
     Gateway,
@@ -114,3 +115,19 @@ def test_a_cap_of_cost_holds_for_each(many: Many, sim: Simulator, prompt: Any) -
     with pytest.raises(InvalidRequest, match="more than max_cost_usd"):
         many(MODEL, [prompt] * 3, max_cost_usd="0.000001")
     assert sim.executions()["total"] == 3
+
+
+def test_each_prompt_has_its_part_of_a_key(many: Many, gw: Gateway, sim: Simulator) -> None:
+    """All are sent, and by nobody again; one more prompt at the end is new."""
+    prompts = ["hi", "ho", [{"role": "user", "content": "ha"}]]
+    assert all(isinstance(one, ChatResult) for one in many(MODEL, prompts, idempotency_key="k"))
+    results = many(MODEL, prompts, idempotency_key="k")
+    assert sim.executions()["total"] == 3
+    assert [type(one) for one in results] == [AlreadySubmitted] * 3
+    results = many(MODEL, ["hi", "ho", "ha", "he"], idempotency_key="k")
+    assert [isinstance(one, ChatResult) for one in results] == [False] * 3 + [True]
+    with pytest.raises(AlreadySubmitted):
+        gw.chat(MODEL, "hi", idempotency_key="k/0")
+    results = many(MODEL, ["x", "y"], idempotency_key="j", fallbacks=[SECOND])
+    assert [isinstance(one, ChatResult) for one in results] == [True, True]
+    assert sim.executions()["total"] == 6

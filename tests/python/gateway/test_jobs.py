@@ -258,3 +258,46 @@ def test_the_async_twin(gw: Gateway, sim: Simulator) -> None:
         assert gw.aio.job(job.id).cost == job.cost == Decimal(billed(sim)).scaleb(-9)
 
     asyncio.run(main())
+
+
+CODE: list[dict[str, str]] = [{"type": "code_execution_20250825", "name": "code_execution"}]
+
+
+def test_a_cap_of_nothing_lets_only_what_is_free_through(gw: Gateway, sim: Simulator) -> None:
+    """As for a single call: a batch that is reserved at $0 would count as nothing."""
+    for tools in (CODE, None):
+        with pytest.raises(InvalidRequest, match="max_cost_usd") as one:
+            gw.chat(MODEL, "a", max_output_tokens=20, max_cost_usd="0", tools=tools)
+        with pytest.raises(InvalidRequest, match="max_cost_usd") as many:
+            gw.batch(MODEL, ["a", "b"], max_output_tokens=20, max_cost_usd="0", tools=tools)
+        assert ("state a cap above 0" in one.value.message) == (
+            "state a cap above 0" in many.value.message
+        )
+    assert gw.ledger.entries() == []
+    assert sim.executions()["total"] == 0
+
+
+def test_a_cap_above_the_ceiling_is_not_what_is_held(gw: Gateway) -> None:
+    """Bounded and priced, a batch holds what it can cost; a cap below that refuses it."""
+    plain = gw.batch(MODEL, ["a", "b"], max_output_tokens=20).ceiling
+    assert gw.batch(MODEL, ["a", "b"], max_output_tokens=20, max_cost_usd="1").ceiling == plain
+    below = plain - Decimal("0.000000001")
+    with pytest.raises(InvalidRequest, match="this batch may cost up to"):
+        gw.batch(MODEL, ["a", "b"], max_output_tokens=20, max_cost_usd=below)
+
+
+def test_what_the_usage_does_not_tell_is_not_priced_by_it(gw: Gateway, sim: Simulator) -> None:
+    """A code container's time is billed and not in the answer: such items cost their share."""
+    job = gw.batch(MODEL, ["a", "b"], max_output_tokens=20, tools=CODE, max_cost_usd="0.10")
+    assert job.ceiling == Decimal("0.10")
+    job.wait(poll_s=0.001)
+    assert job.cost == Decimal("0.10")
+    assert [item.cost for item in job.results()] == [Decimal("0.05")] * 2
+    (settled,) = (e for e in gw.ledger.entries() if e["kind"] == "settle")
+    assert "2 items at their ceilings" in settled["evidence"]
+    # Searches are counted, and only a cap lets them through: these are priced.
+    search = [{"type": "web_search_20250305", "name": "web_search"}]
+    told = gw.batch(MODEL, ["a"], max_output_tokens=20, tools=search, max_cost_usd="0.10")
+    told.wait(poll_s=0.001)
+    assert told.cost is not None
+    assert 0 < told.cost < Decimal("0.01")

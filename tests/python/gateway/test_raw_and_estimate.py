@@ -15,7 +15,7 @@ from sluiceway import (
     UnboundedOperation,
     UnknownModel,
 )
-from sluiceway._raw_steps import join_url
+from sluiceway._urls import join_url
 from sluiceway.simulator import Simulator
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "abcdefgh"}]}

@@ -21,6 +21,7 @@ from sluiceway import (
     InvalidType,
     Wallet,
 )
+from sluiceway.ledger import audit
 from sluiceway.simulator import Simulator
 from tests.python.gateway.conftest import MakeGateway
 
@@ -88,14 +89,51 @@ def test_deductions_and_refunds(gw: Gateway) -> None:
     assert gw.ledger.verify()["ok"]
 
 
-def test_a_calls_cost_can_be_given_back(gw: Gateway) -> None:
-    wallet = gw.wallet("account:7")
-    wallet.top_up("1", "cash")
-    with wallet, gw.budget("video:1", usd="1.00") as b:
+def test_a_calls_cost_can_be_given_back(make_gateway: MakeGateway, tmp_path: Path) -> None:
+    """To the customer: the provider was paid, so it stays spent in every budget around."""
+    day = {"limit": "1.00", "period": "day"}
+    ledger = {"path": str(tmp_path / "books.db"), "durability": "process"}
+    gw = make_gateway(budgets={"day": day}, ledger=ledger)
+    wallet, other = gw.wallet("account:7"), gw.wallet("team:1")
+    for one in (wallet, other):
+        one.top_up("1", "cash")
+    voice = wallet.budget.component("voice")
+    with other, voice, gw.budget("video:1", usd="1.00") as b:
         result = gw.chat(MODEL, PROMPT)
-    wallet.refund(result, COST, "empty answer")
-    assert wallet.balance == 1
-    assert b.spent == 0
+    half = COST / 2
+    assert wallet.refund(result, half, "half empty") == 1 - half
+    assert wallet.refund(result, half, "and the rest") == 1
+    assert (b.spent, gw.budget("day").spent, other.spent) == (COST, COST, COST)
+    assert (wallet.spent, voice.spent) == (ZERO, ZERO)  # a component is a part of the wallet
+    assert [row.kind for row in wallet.history()] == ["top_up", "spend", "refund", "refund"]
+    assert [row.kind for row in other.history()] == ["top_up", "spend"]
+    # No part of it is paid out twice, whoever does it.
+    with pytest.raises(InvalidRequest, match="no more than 0"):
+        other.refund(result, "0.000000001", "me too")
+    assert gw.ledger.verify()["ok"]
+    gw.ledger.export(tmp_path / "books.jsonl")
+    with open(tmp_path / "books.jsonl", encoding="utf-8") as lines:
+        assert audit.audit(lines, audit.price_rows([]))[0] == []
+
+
+def test_a_refund_is_made_once(gw: Gateway) -> None:
+    wallet = gw.wallet("account:7")
+    wallet.top_up("10", "cash")
+    done = wallet.deduct("4", "a video")
+    for _ in range(2):  # who does not know whether the first one came through
+        assert wallet.refund(done, 1, "too short") == 7
+        assert wallet.refund(done.call_id, 1, "too short") == 7
+    assert wallet.refund(done, 1, "and too loud") == 8
+    for _ in range(2):
+        assert wallet.refund(done, 1, "too short", idempotency_key="ticket-9") == 9
+    with pytest.raises(InvalidRequest, match="ticket-9 was used for something else"):
+        wallet.refund(done, "0.5", "too short", idempotency_key="ticket-9")
+    with pytest.raises(InvalidType, match="idempotency_key is an int"):
+        wallet.refund(done, 1, "too short", idempotency_key=9)  # type: ignore[arg-type]
+    # A key of one wallet, and of a refund, is nobody else's.
+    wallet.top_up(1, "cash", idempotency_key="ticket-9")
+    assert wallet.balance == 10
+    assert gw.ledger.verify()["ok"]
 
 
 def test_a_deduction_is_no_cost_of_the_day(make_gateway: MakeGateway) -> None:

@@ -27,16 +27,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def reach_url() -> Iterator[MakeGateway]:
-    """Makes gateways to a base URL; keywords are settings of the account."""
+    """Makes gateways to a base URL; other keywords are settings of the account."""
     made: list[Gateway] = []
 
-    def make(base_url: str, **account: object) -> Gateway:
+    def make(base_url: str, *, breakers_on: bool = False, **account: object) -> Gateway:
         gateway = Gateway(
             {
                 "ledger": {"path": ":memory:", "durability": "memory"},
                 "accounts": {"openai": {"default": {"base_url": base_url, **account}}},
                 "retries": {"openai": QUICK_RETRY},
-                "breakers": {"openai": {"enabled": False}},
+                "breakers": {"openai": {"enabled": breakers_on}},
             }
         )
         made.append(gateway)

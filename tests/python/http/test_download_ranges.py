@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from sluiceway import BadRequest, Gateway, InvalidResponse, SluicewayError
-from sluiceway._download import target_of
+from sluiceway._urls import target_of
 from tests.python.http.conftest import MakeGateway
 
 A = bytes(range(256)) * 40  # 10,240 bytes

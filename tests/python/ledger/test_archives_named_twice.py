@@ -70,3 +70,34 @@ def test_the_commands_count_it_once(
     for command in (["report"], ["export", "out.jsonl"], ["audit"]):
         assert main(["ledger", *command, "--ledger", "books.db", *twice]) != 0
         assert "same file" in capsys.readouterr().err
+
+
+def test_what_is_archived_is_in_arrow_and_parquet_too(
+    older: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One booking a half, of two entries each: those of the archive first."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    quarter, half = 250_000_000, 500_000_000
+    assert pa.table(older.ledger.arrow()).column("amount").to_pylist() == [half, half]
+    both = pa.table(older.ledger.arrow(archives=["older.db"]))
+    assert both.column("amount").to_pylist() == [quarter, quarter, half, half]
+    same = asyncio.run(older.aio.ledger.arrow(archives=[Path("older.db")]))
+    assert pa.table(same).equals(both)
+    with pytest.raises(InvalidRequest, match="same file"):
+        older.ledger.arrow(archives=["older.db", "./older.db"])
+    with pytest.raises(InvalidType, match="list of files"):
+        older.ledger.arrow(archives="older.db")
+    older.close()
+    export = ["ledger", "export", "--ledger", "books.db", "--archive", "older.db"]
+    assert main([*export, "x.arrow"]) == 0
+    with pa.ipc.open_file("x.arrow") as file:
+        assert file.read_all().equals(both)
+    assert main([*export, "x.parquet"]) == 0
+    assert (
+        pq.read_table("x.parquet").column("amount").to_pylist() == both.column("amount").to_pylist()
+    )
+    capsys.readouterr()
+    assert main([*export, "-", "--format", "arrow"]) == 2
+    assert "name a file in place of -" in capsys.readouterr().err
+    assert not os.path.exists("-")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sluiceway import InvalidRequest
+from sluiceway import FileError, InvalidRequest
 from tests.python.ledger.conftest import COST, Books
 
 UNKNOWN = "01a2021f-be70-7001-89a1-211e55170465"
@@ -116,7 +116,7 @@ def test_a_bill_that_is_no_text_or_not_there(books: Books, tmp_path: Path) -> No
     path.write_bytes(b"call_id,amount\n\xff\xfe,1\n")
     with pytest.raises(InvalidRequest, match="UTF-8"):
         books.gateway.ledger.import_bill(path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileError, match=r"none\.csv cannot be read: No such file"):
         books.gateway.ledger.import_bill(tmp_path / "none.csv")
 
 

@@ -101,12 +101,12 @@ def _libraries(options: argparse.Namespace) -> Finding:
 
 
 def _configuration(options: argparse.Namespace) -> Finding:
-    from sluiceway.config import Config, load_config
+    from sluiceway.config import ELSEWHERE, Config, load_config
     from sluiceway.providers.registry import load_registry
 
     config = load_config(options.config) if options.config else Config()
     registry = load_registry()
-    named = {provider for provider, _ in config.accounts} | set(config.breakers)
+    named = {owner for owner, _ in config.accounts if owner != ELSEWHERE} | set(config.breakers)
     named |= set(config.retries) | {name.partition("/")[0] for name in config.limits}
     unknown = sorted(named - set(registry))
     if unknown:

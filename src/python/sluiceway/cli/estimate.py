@@ -24,7 +24,8 @@ def add(subparsers: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sluiceway._hub import SIMULATOR_URL, Hub
+    from sluiceway._accounts import SIMULATOR_URL
+    from sluiceway._hub import Hub
     from sluiceway.config import config_of
     from sluiceway.gateway import Gateway
     from sluiceway.keys.env import EnvKeys

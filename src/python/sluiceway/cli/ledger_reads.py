@@ -236,7 +236,7 @@ def _export(options: argparse.Namespace, ledger: LedgerView) -> int:
     if kind in ("arrow", "parquet"):
         from sluiceway.cli.arrow_files import write_arrow
 
-        count = write_arrow(ledger, options.out, kind, options.from_, options.to)
+        count = write_arrow(ledger, options.out, kind, **asked)
     elif options.out == "-":
         if options.json:
             raise InvalidRequest("--json and OUT - would write into each other")

@@ -69,7 +69,10 @@ def add(subparsers: Any) -> None:
 
 
 def _day(text: str) -> str:
-    return datetime.date.fromisoformat(text).isoformat()
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write 2026-11-22") from None
 
 
 def _today() -> str:
@@ -172,7 +175,11 @@ def _diff(options: argparse.Namespace) -> int:
     if all(days):
         from sluiceway.prices.load import load_prices
 
-        changes = between_days(load_prices(), _day(options.before), _day(options.after))
+        try:
+            before, after = _day(options.before), _day(options.after)
+        except argparse.ArgumentTypeError as error:
+            raise ConfigError(f"prices diff: {error}") from None
+        changes = between_days(load_prices(), before, after)
     elif any(days):
         raise ConfigError("prices diff compares two dates or two tables, not one of each")
     else:

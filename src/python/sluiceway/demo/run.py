@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from sluiceway import simulator
-from sluiceway._hub import SIMULATOR_URL, Hub
+from sluiceway._accounts import SIMULATOR_URL
+from sluiceway._hub import Hub
 from sluiceway.config import config_of
 from sluiceway.demo import tables
 from sluiceway.demo.books import PROBLEMS_SHOWN_MAX, Audit, audit, ledger_calls, provider_books

@@ -106,9 +106,15 @@ class AsyncLedgerView:
             self._view.export, path, format, from_=from_, to=to, archives=archives
         )
 
-    async def arrow(self, *, from_: Instant | None = None, to: Instant | None = None) -> EntryTable:
+    async def arrow(
+        self,
+        *,
+        from_: Instant | None = None,
+        to: Instant | None = None,
+        archives: Sequence[str | os.PathLike[str]] = (),
+    ) -> EntryTable:
         """See `LedgerView.arrow`. The table is read by whoever consumes it, which blocks."""
-        return await in_thread(self._view.arrow, from_=from_, to=to)
+        return await in_thread(self._view.arrow, from_=from_, to=to, archives=archives)
 
     async def import_bill(self, path: str | os.PathLike[str], *, apply: bool = False) -> BillResult:
         """See `LedgerView.import_bill`."""

@@ -54,6 +54,7 @@ class Call:
     hold: int = 0
     cost: int = 0
     refunded: int = 0
+    apart: list[Entry] = field(default_factory=list)  # refunds in some of the scopes
     forced: bool = False
     state: str = "open"
     ends: int = 0
@@ -70,6 +71,8 @@ class Call:
         elif kind == "refund":
             self.cost -= amount
             self.refunded += amount
+            if entry.get("scopes"):
+                self.apart.append(entry)
         elif kind in ("settle", "post_full", "correct"):
             self.cost += amount
         if kind in ENDS:
@@ -80,18 +83,25 @@ class Call:
         elif kind == "in_doubt" and not self.ends:
             self.state = "in_doubt"
 
-    def counts(self) -> tuple[int, int, int]:
-        """Its part of settled, held and in doubt."""
+    def cost_in(self, scope: str) -> int:
+        """What it costs one of its scopes (by name, with the window)."""
+        kept: int = sum(one["amount"] for one in self.apart if scope not in one["scopes"])
+        return self.cost + kept
+
+    def counts(self, scope: str) -> tuple[int, int, int]:
+        """Its part of settled, held and in doubt in one of its scopes."""
         if self.state == "settled":
-            return self.cost, 0, 0
+            return self.cost_in(scope), 0, 0
         open_, doubt = self.state == "open", self.state == "in_doubt"
         return 0, self.hold * open_, self.hold * doubt
 
-    def excess(self) -> int:
-        """How much of its cost may lie above a limit, because it was recorded as it was billed."""
+    def excess(self, scope: str) -> int:
+        """How much of its cost may lie above a scope's limit, because it was recorded as it was
+        billed."""
         if self.state != "settled":
             return 0
-        return max(self.cost, 0) if self.forced else max(self.cost - self.hold, 0)
+        cost = self.cost_in(scope)
+        return max(cost, 0) if self.forced else max(cost - self.hold, 0)
 
 
 def in_time(entries: Iterable[Entry]) -> list[Entry]:
@@ -113,7 +123,8 @@ def balances_of(calls: Iterable[Call]) -> dict[str, list[int]]:
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for call in calls:
         for scope in call.reserve["scopes"] if call.reserve else ():
-            sums[scope] = [had + more for had, more in zip(sums[scope], call.counts(), strict=True)]
+            counts = call.counts(scope)
+            sums[scope] = [had + more for had, more in zip(sums[scope], counts, strict=True)]
     return dict(sums)
 
 
@@ -201,12 +212,15 @@ def check_limits(entries: Sequence[Entry], books: Entry) -> Iterable[Finding]:
                     limits[name] += entry["amount"]
                 continue
             call = calls[entry["call_id"]]
-            before = sum(call.counts()) if call.reserve else 0, call.excess()
+            scopes = (entry if entry["kind"] == "reserve" else call.reserve or {}).get("scopes", ())
+            if call.reserve:
+                for name in scopes:
+                    used[name] -= sum(call.counts(name))
+                    excused[name] -= call.excess(name)
             call.add(entry)
-            scopes = call.reserve["scopes"] if call.reserve else ()
-            for name in scopes:
-                used[name] += sum(call.counts()) - before[0]
-                excused[name] += call.excess() - before[1]
+            for name in scopes if call.reserve else ():
+                used[name] += sum(call.counts(name))
+                excused[name] += call.excess(name)
             touched.update(scopes)
         for name in touched & limits.keys():
             limit = max(limits[name], closed.get(name, limits[name]))

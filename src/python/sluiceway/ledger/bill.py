@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.errors import InvalidRequest
+from sluiceway.errors import FileError, InvalidRequest
 from sluiceway.money import nanousd_of, usd_of
 
 if TYPE_CHECKING:
@@ -247,6 +247,8 @@ def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise InvalidRequest(f"{path}: line {line + 1}: {error}") from None
     except UnicodeDecodeError:
         raise InvalidRequest(f"{path} is not a text file in UTF-8") from None
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _check_header(path: str, header: list[str]) -> None:

@@ -22,7 +22,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from sluiceway.errors import InvalidRequest
+from sluiceway.errors import FileError, InvalidRequest
 from sluiceway.ledger.rows import NANOUSD
 from sluiceway.money import usd_of
 from sluiceway.prices.schema import BUCKETS
@@ -73,16 +73,17 @@ class EntryTable:
     open while it is read.
     """
 
-    __slots__ = ("_bounds", "_engine")
+    __slots__ = ("_archives", "_bounds", "_engine")
 
-    def __init__(self, engine: Engine, bounds: Bounds) -> None:
+    def __init__(self, engine: Engine, bounds: Bounds, archives: Sequence[str] = ()) -> None:
         self._engine = engine
         self._bounds = bounds
+        self._archives = list(archives)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """A PyCapsule of an ArrowArrayStream; the schema is what it is."""
         low, high = span(self._bounds)
-        return self._engine.ledger_arrow(from_ns=low, to_ns=high)
+        return self._engine.ledger_arrow(from_ns=low, to_ns=high, archives=self._archives)
 
 
 def span(bounds: Bounds) -> tuple[int, int]:
@@ -105,6 +106,8 @@ def export_file(
         with open(beside, "w", encoding="utf-8", newline="") as file:
             count = write(engine, file, bounds, archives)
         os.replace(beside, path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {error.strerror}") from None
     finally:
         if os.path.exists(beside):
             os.unlink(beside)

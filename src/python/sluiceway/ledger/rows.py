@@ -19,7 +19,9 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sluiceway.errors import InvalidRequest, InvalidType
+from sluiceway._values import path as path_of
+from sluiceway._values import text
+from sluiceway.errors import InvalidRequest, InvalidType, kind_of
 from sluiceway.money import usd_of
 from sluiceway.types import Usage
 
@@ -137,7 +139,7 @@ class ReportRow:
 
 def zone_of(name: str) -> datetime.tzinfo:
     """The time zone of that name; InvalidRequest where there is none."""
-    if name == "UTC":
+    if text(name, "time_zone") == "UTC":
         return datetime.UTC
     try:
         return ZoneInfo(name)
@@ -160,13 +162,11 @@ def instant_ns(value: Instant | None, name: str, zone: datetime.tzinfo) -> int |
                 f'{name}={value!r} is no time; write "2026-11-22" or "2026-11-22T05:00:00Z"'
             ) from None
     if isinstance(value, bool) or not isinstance(value, int | float | datetime.date):
-        raise InvalidType(f"{name} is a {type(value).__name__}, not a time")
-    if isinstance(value, int):
-        return value * 1_000_000_000
-    if isinstance(value, float):
+        raise InvalidType(f"{name} is {kind_of(value)}, not a time")
+    if isinstance(value, int | float):
         if not abs(value) < 9e9:
             raise InvalidRequest(f"{name}={value} is no time in Unix seconds")
-        return round(value * 1e9)
+        return value * 1_000_000_000 if isinstance(value, int) else round(value * 1e9)
     if not isinstance(value, datetime.datetime):
         value = datetime.datetime.combine(value, datetime.time())
     if value.tzinfo is None:
@@ -181,7 +181,10 @@ def archive_paths(archives: Sequence[str | os.PathLike[str]]) -> list[str]:
     A file that is not there is the core's to tell."""
     if isinstance(archives, str | os.PathLike):
         raise InvalidType(f'archives is a list of files: archives=["{os.fspath(archives)}"]')
-    paths = [os.fspath(path) for path in archives]
+    files: object = archives
+    if isinstance(files, bytes) or not isinstance(files, Sequence):
+        raise InvalidType(f"archives is {kind_of(archives)}, not a list of files")
+    paths = [text(path_of(path, "one of archives"), "one of archives") for path in archives]
     seen: dict[object, str] = {}
     for path in paths:
         keys: list[object] = [os.path.realpath(path)]

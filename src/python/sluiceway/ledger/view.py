@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.errors import InvalidRequest, InvalidType
+from sluiceway._values import flag, instant_s, labels, text, texts
+from sluiceway._values import path as path_of
+from sluiceway.errors import InvalidRequest
 from sluiceway.money import nanousd_of, usd_of
-from sluiceway.options import Money
+from sluiceway.options import Money, whole
 
 if TYPE_CHECKING:
     from sluiceway._hub import Hub
@@ -43,8 +45,10 @@ class LedgerView:
         self, from_s: float = 0.0, to_s: float = float("inf"), limit: int = ENTRIES_MAX
     ) -> list[dict[str, Any]]:
         """Entries of a span of ledger time (Unix seconds), in the order of the calls."""
+        low, high = instant_s(from_s, "from_s"), instant_s(to_s, "to_s")
+        whole(limit, "limit", 0, 2**31 - 1)
         self._hub.settled()
-        return self._hub.engine.ledger_entries(from_s, to_s, limit)
+        return self._hub.engine.ledger_entries(low, high, limit)
 
     def holds(self) -> list[dict[str, Any]]:
         """Open reservations, in doubt ones included."""
@@ -58,6 +62,7 @@ class LedgerView:
 
     def history(self, call_id: str) -> list[dict[str, Any]]:
         """Every entry of one call, oldest first: a correction or refund is a row of its own."""
+        text(call_id, "call_id")
         self._hub.settled()
         return self._hub.engine.ledger_history(call_id)
 
@@ -85,23 +90,21 @@ class LedgerView:
         """
         from sluiceway.ledger.rows import ReportRow, archive_paths, instant_ns, zone_of
 
-        if isinstance(by, str):
-            raise InvalidType(f'by is a list of names: by=["{by}"]')
+        names = tuple(texts(by, "by"))
         files = archive_paths(archives)
         zone = zone_of(time_zone)
-        conditions = [(f"tag:{name}", value) for name, value in (tags or {}).items()]
-        conditions += (where or {}).items()
+        conditions = [(f"tag:{name}", value) for name, value in labels(tags, "tags")]
+        conditions += labels(where, "where")
         self._hub.settled()
         found = self._hub.engine.ledger_report(
-            list(by),
+            list(names),
             from_ns=instant_ns(from_, "from_", zone),
             to_ns=instant_ns(to, "to", zone),
             time_zone=time_zone,
-            scope=scope,
+            scope=text(scope, "scope"),
             where=conditions,
             archives=files,
         )
-        names = tuple(by)
         return [ReportRow._of(names, group) for group in found]
 
     def verify(self) -> dict[str, Any]:
@@ -114,21 +117,21 @@ class LedgerView:
 
         A call that was posted in full gets a correction.
         """
-        if not evidence:
-            raise InvalidRequest("evidence is empty; say where the amount comes from")
+        text(call_id, "call_id")
+        text(evidence, "evidence", "say where the amount comes from")
         self._hub.engine.ledger_resolve(call_id, nanousd_of(usd), evidence)
 
     def post_in_doubt(self, *, older_than_s: float) -> int:
         """Settles at their holds the calls that have been in doubt for that long; how many."""
-        if not 0 <= older_than_s <= 1e9:
+        if not 0 <= instant_s(older_than_s, "older_than_s") <= 1e9:
             raise InvalidRequest(f"older_than_s={older_than_s} is not a number of seconds")
         return self._hub.engine.ledger_post_in_doubt(int(older_than_s * _NS))
 
     def grant(self, scope: str, *, usd: Money, evidence: str) -> Decimal:
         """Raises the limit of a scope ("video:42") by an entry of its own, or lowers it ("-1.00",
         never below what is used); the new limit."""
-        if not evidence:
-            raise InvalidRequest("evidence is empty; say who granted it, and why")
+        text(scope, "scope")
+        text(evidence, "evidence", "say who granted it, and why")
         stored = {found["name"].partition("@")[0] for found in self.scopes()}
         if scope not in stored:
             raise InvalidRequest(f"the ledger has no scope {scope!r}")
@@ -146,8 +149,10 @@ class LedgerView:
         Months with an open hold stay. Reports and exports read what is left, and `verify` still
         proves the balances; an audit and a replay are to be told of the archive.
         """
+        text(before, "before")
+        target = text(path_of(path, "path"), "path")
         self._hub.settled()
-        return self._hub.engine.ledger_archive(before, os.path.abspath(path))
+        return self._hub.engine.ledger_archive(before, os.path.abspath(target))
 
     def export(
         self,
@@ -168,20 +173,27 @@ class LedgerView:
         zone = zone_of("UTC")
         bounds = instant_ns(from_, "from_", zone), instant_ns(to, "to", zone)
         files = archive_paths(archives)
+        target = path_of(path, "path")
         self._hub.settled()
-        return export_file(self._hub.engine, os.fspath(path), format, bounds, files)
+        return export_file(self._hub.engine, target, format, bounds, files)
 
-    def arrow(self, *, from_: Instant | None = None, to: Instant | None = None) -> EntryTable:
+    def arrow(
+        self,
+        *,
+        from_: Instant | None = None,
+        to: Instant | None = None,
+        archives: Sequence[str | os.PathLike[str]] = (),
+    ) -> EntryTable:
         """The entries for anything that reads Arrow: pyarrow.table(e), polars.DataFrame(e), "FROM
-        e" in duckdb. Some 250 bytes an entry while it is read."""
+        e" in duckdb. `archives` as for `export`. Some 250 bytes an entry while it is read."""
         from sluiceway.ledger.export import EntryTable
-        from sluiceway.ledger.rows import instant_ns, zone_of
+        from sluiceway.ledger.rows import archive_paths, instant_ns, zone_of
 
         zone = zone_of("UTC")
+        bounds = instant_ns(from_, "from_", zone), instant_ns(to, "to", zone)
+        files = archive_paths(archives)
         self._hub.settled()
-        return EntryTable(
-            self._hub.engine, (instant_ns(from_, "from_", zone), instant_ns(to, "to", zone))
-        )
+        return EntryTable(self._hub.engine, bounds, files)
 
     def _scan(self, take: Callable[[dict[str, Any]], object], archives: Sequence[str] = ()) -> int:
         """Hands every entry to `take`, a call's one after the other."""
@@ -200,4 +212,4 @@ class LedgerView:
         """
         from sluiceway.ledger.bill import import_bill
 
-        return import_bill(self, os.fspath(path), apply=apply)
+        return import_bill(self, path_of(path, "path"), apply=flag(apply, "apply"))

@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sluiceway._values import path as path_of
 from sluiceway.prices import schema
 from sluiceway.prices.load import load_prices, price_table_version
 from sluiceway.prices.snapshot import read_snapshot
@@ -79,7 +80,7 @@ def make_table(
     base, version = shipped_table().sheets, shipped_table().version
     layers = [SHIPPED]
     if snapshot is not None:
-        path = Path(snapshot)
+        path = Path(path_of(snapshot, "snapshot"))
         layers = [path.name]
         if sha256 is None:
             schema.fail(path.name, "a snapshot needs its sha256, as its publisher states it")

@@ -82,6 +82,8 @@ def read_file(path: Path) -> dict[str, Any]:
         fail(str(path), f"the price file cannot be read: {error.strerror or error}")
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fail(path.name, f"not a valid TOML file: {error}")
+    except ValueError as error:  # a NUL or a lone surrogate in the path
+        fail(ascii(str(path)), f"the price file cannot be read: {error}")
 
 
 def check_keys(table: Mapping[str, Any], known: Collection[str], place: str) -> None:

@@ -27,6 +27,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sluiceway._values import path as path_of
 from sluiceway.prices import schema
 from sluiceway.prices.coverage import check_coverage
 from sluiceway.prices.load import KINDS, price_table_version
@@ -67,6 +68,9 @@ def snapshot_bytes(sheets: list[dict[str, Any]]) -> bytes:
 def write_snapshot(path: Path, sheets: list[dict[str, Any]]) -> str:
     """Writes the file in one step: a reader sees the old or the new one. Its SHA-256 in hex."""
     data = snapshot_bytes(sheets)
+    if not path.name:
+        schema.fail(str(path), "a snapshot is written into a file: name it")
+    path_of(path, "the snapshot's path")
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         beside.write_bytes(data)

@@ -23,7 +23,7 @@ from sluiceway.providers.dialects.encoding import words
 
 PROVIDER_KEYS = words(
     "dialect base_url key_env base_url_env auth headers simulator_path idle_reuse_s docs checked "
-    "service_tiers operations idempotent_key_header"
+    "service_tiers operations idempotent_key_header regional"
 )
 # What the core reads of a dialect, and what only the encoders read.
 CORE_KEYS = words(
@@ -82,6 +82,7 @@ class Provider:
         "idle_reuse_s",
         "key_env",
         "operations",
+        "regional",
         "service_tiers",
         "simulator_path",
     )
@@ -100,6 +101,7 @@ class Provider:
         self.idle_reuse_s: float = table["idle_reuse_s"]
         self.idempotent_key_header: str = table.get("idempotent_key_header", "")
         self.service_tiers: dict[str, str] = dict(table.get("service_tiers", {}))
+        self.regional: dict[str, str] = dict(table.get("regional", {}))
         self.operations: dict[str, Operation] = {
             operation: Operation(entry, dialects.get(entry.get("dialect", ""), dialect))
             for operation, entry in table["operations"].items()
@@ -108,6 +110,14 @@ class Provider:
     def url(self, operation: str, base_url: str | None) -> str:
         """Where an operation lives, below `base_url` or the provider's own."""
         return (base_url or self.base_url).rstrip("/") + self.operations[operation].path
+
+    def tier_at(self, base_url: str | None) -> str:
+        """The tier of the price rows that an endpoint of a region has; "" elsewhere."""
+        netloc = (base_url or self.base_url).partition("://")[2].partition("/")[0]
+        host = netloc.rpartition("@")[2].partition(":")[0].lower().rstrip(".")
+        return (
+            self.regional["tier"] if self.regional and host.endswith(self.regional["below"]) else ""
+        )
 
     def operation_at(self, path: str) -> Operation | None:
         """The operation that lives at a path such as "/v1/embeddings", if we know one."""

@@ -52,6 +52,7 @@ class H1Connection(Connection):
         self._task: asyncio.Task[None] | None = None
         self._chunked = False
         self._left = 0  # bytes of the declared length that are not sent yet
+        self._bodiless = False  # the answer is one to HEAD (RFC 9110, 9.3.2)
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -100,6 +101,7 @@ class H1Connection(Connection):
                     self._reader.wants_continue = False
                     self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 return
+            self._bodiless = request.method == "HEAD"
             reply = self._handler(request)
             if not reply.is_immediate:
                 self._task = asyncio.get_running_loop().create_task(play(reply, self))
@@ -112,10 +114,10 @@ class H1Connection(Connection):
         body, keep_alive = reply.body, self._reader.keep_alive
         if reply.chunked:
             head = head_bytes(reply.status, reply.headers, None, keep_alive)
-            self._transport.write(b"%s%x\r\n%s\r\n0\r\n\r\n" % (head, len(body), body))
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         else:
             head = head_bytes(reply.status, reply.headers, len(body), keep_alive)
-            self._transport.write(head + body)
+        self._transport.write(head if self._bodiless else head + body)
         if not keep_alive or reply.settings.close_after:
             self._transport.close()
 
@@ -141,11 +143,13 @@ class H1Connection(Connection):
         """Writes the head; the body is chunked if there is no length."""
         if self._transport is not None:
             self._chunked, self._left = length is None, length or 0
+            if self._bodiless:
+                self._chunked, self._left = False, 0
             self._transport.write(head_bytes(status, headers, length, self._reader.keep_alive))
 
     def data(self, chunk: bytes) -> None:
         """Writes a piece of the body, as one chunk if the body is chunked."""
-        if self._transport is not None and chunk:
+        if self._transport is not None and chunk and not self._bodiless:
             if self._chunked:
                 chunk = b"%x\r\n%s\r\n" % (len(chunk), chunk)
             else:

@@ -182,7 +182,7 @@ class H2Connection(Connection):
         if reply.wire_fault == "goaway" and reply.latency_s == 0.0:
             self.goaway(stream_id, answered=False)  # at once: nothing behind it is executed
             return
-        wire = _StreamWire(self, stream_id)
+        wire = _StreamWire(self, stream_id, request.method == "HEAD")
         if reply.is_immediate:
             wire.head(reply.status, reply.headers, len(reply.body))
             wire.data(reply.body)
@@ -328,11 +328,13 @@ class H2Connection(Connection):
 class _StreamWire:
     """One stream as the player's wire."""
 
-    __slots__ = ("_connection", "_stream_id")
+    __slots__ = ("_bodiless", "_connection", "_stream_id")
 
-    def __init__(self, connection: H2Connection, stream_id: int) -> None:
+    def __init__(self, connection: H2Connection, stream_id: int, bodiless: bool) -> None:
+        """`bodiless`: the answer is one to HEAD (RFC 9110, 9.3.2)."""
         self._connection = connection
         self._stream_id = stream_id
+        self._bodiless = bodiless
 
     def head(self, status: int, headers: Headers, length: int | None) -> None:
         """Sends `:status` and the headers."""
@@ -343,7 +345,7 @@ class _StreamWire:
 
     def data(self, chunk: bytes) -> None:
         """Queues a piece of the body."""
-        if chunk:
+        if chunk and not self._bodiless:
             self._connection.queue(self._stream_id, chunk, ending=False)
 
     async def drain(self) -> None:

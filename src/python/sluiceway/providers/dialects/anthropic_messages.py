@@ -6,7 +6,7 @@ fallback chain. Tools in the other format's declaration are translated.
 
 Bounded: text, tool calls and their text results, thinking blocks (their bytes are longer than what
 they stand for), images by value or URL (Anthropic scales each down to a stated size), tools that
-the caller runs, the fields in `_BOUNDED`. Documents, files, server tools, containers and MCP
+the caller runs, the fields in `BOUNDED`. Documents, files, server tools, containers and MCP
 servers have no bound here. `cache_control` makes the dearer cache writes reachable. Anthropic's
 tokenizer is not published; an earlier one normalised text (NFKC), which can lengthen it, so what
 normalisation would add to text outside ASCII is allowed for.
@@ -51,12 +51,12 @@ _MANAGED = {
     "system": "give it as system=",
     "stream": "call gw.stream(...) for a stream",
 }
-_BOUNDED = words(
+BOUNDED = words(
     "metadata top_k top_p temperature thinking tool_choice tools stop_sequences service_tier "
     "cache_control output_config max_tokens inference_geo"
 )
 # Where it runs decides the tariff (price files: tier "us").
-_GEO_TIERS = {"us": "us", "global": ""}
+GEO_TIERS = {"us": "us", "global": ""}
 _BOUNDED_PARTS = words("text tool_use tool_result thinking redacted_thinking")
 # Defined by Anthropic, run by the caller; type names carry a date.
 _DEFINED_TOOLS = ("bash_", "text_editor_", "memory_")
@@ -188,7 +188,7 @@ def _apply(facts: ChatFacts, body: Body, options: Options, bounds: Bounds) -> tu
     """Lays options over the body; returns the maximum (0: not said) and the price tier."""
     extra = extra_of(options, _MANAGED)
     for key, value in extra.items():
-        if key not in _BOUNDED:
+        if key not in BOUNDED:
             bounds.no_bound(f"the field {short(key)}")
         body[key] = value
     _cache_control(body, bounds)
@@ -216,8 +216,8 @@ def _tier(facts: ChatFacts, extra: Mapping[str, Any], bounds: Bounds) -> str:
     if extra.get("service_tier") is not None:
         tier, unbounded = tier_of(facts, extra["service_tier"])
     geo = extra.get("inference_geo")
-    if isinstance(geo, str) and geo in _GEO_TIERS:
-        tier = _GEO_TIERS[geo] or tier
+    if isinstance(geo, str) and geo in GEO_TIERS:
+        tier = GEO_TIERS[geo] or tier
     elif geo is not None:
         unbounded = unbounded or f"the inference_geo {short(geo)}"
     if unbounded:

@@ -21,11 +21,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sluiceway.errors import InvalidRequest, InvalidType
+from sluiceway.errors import InvalidRequest, InvalidType, kind_of
 
 Body = dict[str, Any]
 Options = Mapping[str, Any]
 Prompt = str | Sequence[Mapping[str, Any]]
+COUNT_MAX = 2**31 - 1
 
 
 class ChatFacts:
@@ -112,7 +113,7 @@ def wrong_prompt(prompt: object) -> InvalidRequest:
     if isinstance(prompt, Sequence):
         return InvalidRequest("the list of messages is empty")
     return InvalidType(
-        f"the prompt is {_kind(prompt)}; give a str, or a list of messages such as"
+        f"the prompt is {kind_of(prompt)}; give a str, or a list of messages such as"
         ' [{"role": "user", "content": "Hello"}]'
     )
 
@@ -128,7 +129,7 @@ def message_list(prompt: object, roles: frozenset[str]) -> list[Mapping[str, Any
     for index, message in enumerate(prompt):
         if not isinstance(message, Mapping):
             raise InvalidType(
-                f"message {index} is {_kind(message)}, not a dict with a role and a content"
+                f"message {index} is {kind_of(message)}, not a dict with a role and a content"
             )
         role = message.get("role")
         if not isinstance(role, str) or role not in roles:
@@ -140,7 +141,7 @@ def message_list(prompt: object, roles: frozenset[str]) -> list[Mapping[str, Any
 def text_of(value: object, what: str) -> str:
     """A text that is not empty."""
     if not isinstance(value, str):
-        raise InvalidType(f"{what} is {_kind(value)}, not a str")
+        raise InvalidType(f"{what} is {kind_of(value)}, not a str")
     if not value:
         raise InvalidRequest(f"{what} is empty")
     return value
@@ -149,18 +150,20 @@ def text_of(value: object, what: str) -> str:
 def number_of(value: object, name: str, low: float, high: float) -> float:
     """A number within bounds; NaN is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidType(f"{name} is {_kind(value)}, not a number")
+        raise InvalidType(f"{name} is {kind_of(value)}, not a number")
     if not low <= value <= high:
         raise InvalidRequest(f"{name}={value} is not between {low:g} and {high:g}")
     return value
 
 
 def count_of(value: object, name: str) -> int:
-    """A whole number of at least 1."""
+    """A whole number from 1 to COUNT_MAX."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidType(f"{name} is {_kind(value)}, not an int")
-    if not 1 <= value <= 2**31 - 1:
+        raise InvalidType(f"{name} is {kind_of(value)}, not an int")
+    if value < 1:
         raise InvalidRequest(f"{name}={value} is not at least 1")
+    if value > COUNT_MAX:
+        raise InvalidRequest(f"{name} is not at most {COUNT_MAX}")
     return value
 
 
@@ -175,10 +178,10 @@ def stop_list(value: object) -> list[str]:
 def tool_list(value: object) -> list[Mapping[str, Any]]:
     """Tools as dicts."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise InvalidType(f"tools is {_kind(value)}, not a list of tool declarations")
+        raise InvalidType(f"tools is {kind_of(value)}, not a list of tool declarations")
     for index, tool in enumerate(value):
         if not isinstance(tool, Mapping):
-            raise InvalidType(f"tool {index} is {_kind(tool)}, not a dict")
+            raise InvalidType(f"tool {index} is {kind_of(tool)}, not a dict")
     return list(value)
 
 
@@ -216,11 +219,4 @@ def short(value: object) -> str:
     """A value for a message: short, and only if it is a short word."""
     if isinstance(value, str) and len(value) <= 40:
         return repr(value)
-    return _kind(value)
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "None"
-    name = type(value).__name__
-    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+    return kind_of(value)

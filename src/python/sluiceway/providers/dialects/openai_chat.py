@@ -7,7 +7,7 @@ can see. `n` multiplies the bound of the output.
 
 Bounded: text parts, images whose `detail` is "low" or "high" where the row states what one may
 cost (other details follow the picture's size without a published end), function and custom tools
-(run by the caller), the fields in `_BOUNDED`. Everything else, such as audio, files, web search or
+(run by the caller), the fields in `BOUNDED`. Everything else, such as audio, files, web search or
 predicted outputs, has no bound here.
 
 Source: OpenAI's OpenAPI document, 2026-08-21 (schema CreateChatCompletionRequest); allowances and
@@ -55,7 +55,7 @@ _MANAGED = {
     "stream": "call gw.stream(...) for a stream",
 }
 # Fields that neither add tokens beyond the allowances nor change the price of one.
-_BOUNDED = words(
+BOUNDED = words(
     "frequency_penalty presence_penalty logit_bias logprobs top_logprobs user safety_identifier "
     "prompt_cache_key metadata store reasoning_effort verbosity tool_choice parallel_tool_calls "
     "temperature top_p stop seed response_format tools functions function_call thinking user_id "
@@ -176,7 +176,7 @@ def _check_extra(key: str, value: object, bounds: Bounds) -> None:
         # A longer retention is billed dearer, and the usage does not tell the two apart.
         if value not in (None, "in_memory"):
             bounds.no_bound("a longer retention of the prompt cache")
-    elif key not in _BOUNDED:
+    elif key not in BOUNDED:
         bounds.no_bound(f"the field {short(key)}")
     elif key == "stream_options" and not isinstance(value, Mapping):
         raise InvalidType("extra has stream_options that are not a dict")

@@ -14,7 +14,9 @@
 It serves on loopback, HTTP/1.1 and (by ALPN or prior knowledge) HTTP/2, any path: a simulated
 provider's below `s.base_url(provider)`, a small JSON body elsewhere. `FAULTS` lists what it can do;
 what a gateway makes of each is in docs/reference/outcomes.md. A fault is used up by the connection
-or request that it meets, and the last one stays. Slow name look-ups cannot be had on
+or request that it meets, and the last one stays. One that the server cannot play is a ScriptError
+when it is planned. One that does not fit the request that it meets (a server with TLS speaks
+HTTP/1.1 and HTTP/2) is answered with status 400 and the reason. Slow name look-ups cannot be had on
 loopback. TLS and HTTP/2 need `pip install 'sluiceway[simulator]'`.
 
 From a shell: `python -m sluiceway.simulator.faults drop_after none`. One thread of its own; closing
@@ -29,7 +31,8 @@ from typing import Self
 
 from sluiceway.simulator.app import BASE_PATHS
 from sluiceway.simulator.errors import SimulatorError
-from sluiceway.simulator.faults.server import FaultCore, FaultLike, Seen
+from sluiceway.simulator.faults.plan import FaultLike
+from sluiceway.simulator.faults.server import FaultCore, Seen
 from sluiceway.simulator.faults.table import FAULTS, PROTOCOLS, Fault
 from sluiceway.simulator.loop_thread import LoopThread
 
@@ -43,6 +46,7 @@ class FaultServer:
         self,
         *faults: FaultLike,
         tls: bool = False,
+        http_version: str = "auto",
         port: int = 0,
         unix_socket: str = "",
         streams_max: int = 0,
@@ -52,15 +56,18 @@ class FaultServer:
     ) -> None:
         """Starts, and returns when it listens.
 
-        `unix_socket` is a path to listen on instead of a port; the URL is then http://localhost.
-        `streams_max` is what HTTP/2 announces (0: 1,000); streams beyond it are refused.
-        `asks_client`: with TLS, clients need the certificate in `client_file`. `delay_s` is the
-        pause inside a fault, and how long "slow_accept" waits. Raises ScriptError for an unknown
-        fault, StartError, MissingExtraError.
+        `http_version`: "auto" is HTTP/1.1 in the clear, and with TLS what the client takes; "1.1"
+        and "2" offer that one only ("2" in the clear: clients need prior knowledge), so that a plan
+        for the other is refused. `unix_socket` is a path to listen on instead of a port; the URL is
+        then http://localhost. `streams_max` is what HTTP/2 announces (0: 1,000); streams beyond it
+        are refused. `asks_client`: with TLS, clients need the certificate in `client_file`.
+        `delay_s` is the pause inside a fault, and how long "slow_accept" waits. Raises ScriptError
+        for a fault that is not known or cannot be played here, StartError, MissingExtraError.
         """
         self._core = FaultCore(
             faults,
             tls=tls,
+            http_version=http_version,
             port=port,
             unix_socket=unix_socket,
             streams_max=streams_max,
@@ -123,7 +130,7 @@ class FaultServer:
         return list(self._core.seen)
 
     def set(self, *faults: FaultLike) -> None:
-        """What happens from now on; no fault means none. Raises ScriptError."""
+        """What happens from now on; no fault means none. ScriptError for what cannot be played."""
         self._core.set(faults)
 
     def close(self) -> None:

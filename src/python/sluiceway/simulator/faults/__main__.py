@@ -5,8 +5,8 @@ Prints one JSON line when it listens, serves until SIGINT or SIGTERM, and prints
     {"url": "http://127.0.0.1:P", "ca_file": null, "pid": N}
     {"connections": 3, "requests": 2, "executions": 2}
 
-`--list` prints the faults instead. Exit status: 0, or 2 for an unknown fault, a missing library
-or a port that cannot be had.
+`--list` prints the faults instead. Exit status: 0, or 2 for a fault that is unknown or
+cannot be played, a missing library or a port that cannot be had.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import threading
 
 from sluiceway.simulator.errors import SimulatorError
 from sluiceway.simulator.faults import FAULTS, FaultServer
+from sluiceway.simulator.faults.plan import HTTP_VERSIONS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="in turn; the last one stays")
     parser.add_argument("--tls", action="store_true", help="TLS, HTTP/2 by ALPN")
+    parser.add_argument("--http-version", choices=HTTP_VERSIONS, default="auto")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--streams-max", type=int, default=0, help="HTTP/2's limit of streams")
     parser.add_argument("--delay-s", type=float, default=0.02, help="the pause inside a fault")
@@ -50,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         server = FaultServer(
             *options.faults,
             tls=options.tls,
+            http_version=options.http_version,
             port=options.port,
             streams_max=options.streams_max,
             delay_s=options.delay_s,

@@ -9,6 +9,7 @@ but the counters (one lock) and `set`.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 import tempfile
@@ -20,10 +21,11 @@ from functools import partial
 from pathlib import Path
 
 from sluiceway.simulator.app import BASE_PATHS
-from sluiceway.simulator.errors import ScriptError, StartError
+from sluiceway.simulator.errors import StartError
 from sluiceway.simulator.extras import require_extra
 from sluiceway.simulator.faults.connection import Front
-from sluiceway.simulator.faults.exchange import bomb, spoil
+from sluiceway.simulator.faults.exchange import spoil
+from sluiceway.simulator.faults.plan import FaultLike, check_options, checked, misfit
 from sluiceway.simulator.faults.table import FAULTS, STANDING
 from sluiceway.simulator.listener import Listener
 from sluiceway.simulator.message import Reply, Request
@@ -31,7 +33,6 @@ from sluiceway.simulator.server import HOST, Options, Server
 from sluiceway.simulator.server_h1 import Connection
 from sluiceway.simulator.settings import combine, error_status, executes_by_default, read_settings
 
-FaultLike = str | Mapping[str, object]
 _BODY = b'{"ok": true, "choices": [], "note": "an answer of the fault server"}'
 _BACKLOG = 4096
 _FILLERS = 8
@@ -50,16 +51,9 @@ class Seen:
     body: bytes
 
 
-def checked(faults: Sequence[FaultLike]) -> list[FaultLike]:
-    """The faults, or a ScriptError that names the wrong one."""
-    for fault in faults:
-        if isinstance(fault, Mapping):
-            read_settings(fault)
-        elif fault not in FAULTS:
-            raise ScriptError(f"no fault {fault!r}; known: {', '.join(FAULTS)}")
-        elif fault == "zip_bomb":
-            bomb()  # now, not while somebody waits for it
-    return list(faults) or ["none"]
+def _of_provider(request: Request) -> bool:
+    """Whether a simulated provider answers it."""
+    return request.path.startswith(tuple(path + "/" for path in BASE_PATHS.values()))
 
 
 async def _turns() -> None:
@@ -76,6 +70,7 @@ class FaultCore:
         faults: Sequence[FaultLike],
         *,
         tls: bool,
+        http_version: str,
         port: int,
         unix_socket: str,
         streams_max: int,
@@ -84,7 +79,9 @@ class FaultCore:
         seed: int,
     ) -> None:
         """Raises ScriptError, and MissingExtraError with `tls`."""
-        self._faults = checked(faults)
+        check_options(tls, asks_client, delay_s, streams_max)
+        self._http_version = http_version
+        self._faults = checked(faults, tls, http_version, at_start=True, has_port=not unix_socket)
         if tls:
             require_extra()
         self._tls = tls
@@ -111,9 +108,7 @@ class FaultCore:
 
     def set(self, faults: Sequence[FaultLike]) -> None:
         """Replaces the line."""
-        line = checked(faults)
-        if any(fault in STANDING for fault in line):
-            raise ScriptError(f"{', '.join(STANDING)} decide how the server listens: at the start")
+        line = checked(faults, self._tls, self._http_version, at_start=False, has_port=False)
         with self._lock:
             self._faults = line
 
@@ -142,7 +137,12 @@ class FaultCore:
         """One request: decided, counted, answered."""
         fault = self._take("exchange")
         executed = True
-        if isinstance(fault, Mapping):
+        why = misfit(fault, request.protocol, self._tls, _of_provider(request))
+        if why:
+            body = json.dumps({"error": why}).encode()
+            reply, executed = Reply(400, [("content-type", "application/json")], body), False
+            name = fault if isinstance(fault, str) else str(fault.get("fault", "none"))
+        elif isinstance(fault, Mapping):
             reply, executed = self._told(request, fault)
             name = str(fault.get("fault", "none"))
         else:
@@ -160,7 +160,7 @@ class FaultCore:
         return reply
 
     def _answer(self, request: Request) -> tuple[Reply, bool]:
-        if not request.path.startswith(tuple(path + "/" for path in BASE_PATHS.values())):
+        if not _of_provider(request):
             return Reply(200, [("content-type", "application/json")], _BODY), True
         before = self._simulator.books.executed
         reply = self._simulator.handle(request)
@@ -168,7 +168,7 @@ class FaultCore:
 
     def _told(self, request: Request, settings: Mapping[str, object]) -> tuple[Reply, bool]:
         """A fault of the simulator's own, by its settings."""
-        if request.path.startswith(tuple(path + "/" for path in BASE_PATHS.values())):
+        if _of_provider(request):
             words = " ".join(f"{key}={value}" for key, value in settings.items())
             request.headers["sluiceway-simulator"] = words
             return self._answer(request)
@@ -233,6 +233,9 @@ class FaultCore:
             "tls_wrong_host": authority.server(host="elsewhere.example"),
             "tls_untrusted": Authority(folder / "other").server(),
         }
+        offered = {"1.1": ["http/1.1"], "2": ["h2"], "auto": ["h2", "http/1.1"]}
+        for context in self._contexts.values():
+            context.set_alpn_protocols(offered[self._http_version])
         self.ca_file = str(authority.ca_file)
         if self._asks_client:
             self.client_file = str(authority.client())
