@@ -76,8 +76,8 @@ StatusOr<LedgerCore::Client*> LedgerCore::attach(VerdictSink* sink) {
   return clients_.back().get();
 }
 
-std::size_t LedgerCore::detach(Client* client) {
-  if (in_child()) return 0;
+void LedgerCore::detach(Client* client) {
+  if (in_child()) return;
   {
     const std::lock_guard<std::mutex> lock(queue_mutex_);
     client->closed = true;  // reserve() takes nothing more
@@ -95,6 +95,10 @@ std::size_t LedgerCore::detach(Client* client) {
   });
   const std::lock_guard<std::mutex> lock(queue_mutex_);
   std::erase_if(clients_, [&](const auto& item) { return item.get() == client; });
+}
+
+std::size_t LedgerCore::clients() {
+  const std::lock_guard<std::mutex> lock(queue_mutex_);
   return clients_.size();
 }
 

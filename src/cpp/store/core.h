@@ -40,8 +40,8 @@ class LedgerCore {
   LedgerCore& operator=(const LedgerCore&) = delete;
 
   StatusOr<Client*> attach(VerdictSink* sink);
-  // The number of engines that stay attached.
-  std::size_t detach(Client* client);
+  void detach(Client* client);
+  std::size_t clients();  // engines that are attached
 
   void reserve(Client& client, Reservation&& reservation);
   void finish(Client& client, Finish&& finish);

@@ -65,8 +65,11 @@ StatusOr<std::int64_t> FileLock::lock() {
 void FileLock::unlock() { set_lock(fd_, F_OFD_SETLK, F_UNLCK, 1); }
 
 Status FileLock::hold_owner(std::int64_t owner) {
-  if (set_lock(fd_, F_OFD_SETLK, F_WRLCK, kOwnerBase + owner) != 0) return lock_error("owner");
-  return absl::OkStatus();
+  if (set_lock(fd_, F_OFD_SETLK, F_WRLCK, kOwnerBase + owner) == 0) return absl::OkStatus();
+  if (errno != EAGAIN && errno != EACCES) return lock_error("owner");
+  return absl::UnavailableError(
+      "an engine of another ledger file uses the lock file beside this one: the file was replaced"
+      " while a process had it open. End that process, then open the ledger again");
 }
 
 void FileLock::release_owner(std::int64_t owner) {

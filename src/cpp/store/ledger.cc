@@ -15,6 +15,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/process.h"
 #include "store/core.h"
 #include "store/faults.h"
 #include "store/memory_backend.h"
@@ -92,7 +93,8 @@ class LedgerHandle final : public Ledger {
     return scope;
   }
   StatusOr<ScopeBalance> balance(const Scope& scope) override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->backend().read_balance(scope, core_->ledger_time_ns());
   }
   Status resolve(const Id& call, Nanousd amount, std::string evidence) override {
@@ -135,11 +137,13 @@ class LedgerHandle final : public Ledger {
     return run([&](BatchWriter& batch) { return batch.update_job(update); });
   }
   StatusOr<std::optional<JobRow>> find_job(const Id& call) override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->backend().read_job(call);
   }
   StatusOr<std::optional<JobRow>> find_job(std::string_view provider_job_id) override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     if (provider_job_id.empty()) return invalid_argument("a provider's job id is not empty");
     StatusOr<std::vector<JobRow>> rows = core_->backend().read_jobs("", provider_job_id);
     if (!rows.ok()) return rows.status();
@@ -147,58 +151,106 @@ class LedgerHandle final : public Ledger {
     return std::optional<JobRow>(std::move(rows->back()));
   }
   StatusOr<std::vector<JobRow>> jobs(std::string_view state) override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->backend().read_jobs(state, "");
   }
   Status reanchor_time() override {
     return run([](BatchWriter& batch) { return batch.reanchor_time(); });
   }
   Status flush(std::int64_t timeout_ns) override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->flush(timeout_ns);
   }
   void close() override;
-  int live_engines() const override { return core_ == nullptr ? 0 : core_->live_engines(); }
-  std::int64_t ledger_time_ns() override { return usable().ok() ? core_->ledger_time_ns() : 0; }
-  LedgerStats stats() const override { return usable().ok() ? core_->stats() : LedgerStats{}; }
+  int live_engines() const override {
+    const Use use(*this);
+    return use.status().ok() ? core_->live_engines() : 0;
+  }
+  std::int64_t ledger_time_ns() override {
+    const Use use(*this);
+    return use.status().ok() ? core_->ledger_time_ns() : 0;
+  }
+  LedgerStats stats() const override {
+    const Use use(*this);
+    return use.status().ok() ? core_->stats() : LedgerStats{};
+  }
   std::int64_t owner() const override { return owner_; }
 
   Status read_entries(const EntryBounds& bounds,
                       const std::function<bool(std::span<const Entry>)>& batch) override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->backend().read_entries(bounds, batch);
   }
   StatusOr<Changes> changes(std::int64_t after, std::size_t limit) override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     if (after < 0 || limit == 0) return invalid_argument("a cursor is at least 0, a limit 1");
     return core_->backend().read_changes(after, limit);
   }
   StatusOr<std::vector<HoldInfo>> holds() override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->backend().read_holds();
   }
   StatusOr<std::vector<ScopeInfo>> scopes() override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->backend().read_scopes();
   }
   StatusOr<VerifyReport> verify() override {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->backend().verify();
   }
   StatusOr<Archived> archive(std::string_view before, const std::string& path) override;
-  bool pump() override { return usable().ok() && core_->pump(); }
+  bool pump() override {  // by the owner alone, who does not close meanwhile
+    return client_.load() != nullptr && !in_child() && core_->pump();
+  }
 
  private:
   Status if_archived(const Id& call, Status status);
-  Status usable() const {
-    if (client_ == nullptr) return absl::FailedPreconditionError("the ledger is closed");
-    if (core_->in_child()) {
-      return absl::FailedPreconditionError("the ledger belongs to the parent process");
+  // A method's stay in the core. Another thread may close the ledger meanwhile; what it was closed
+  // over is then ended by whoever leaves last.
+  class Use {
+   public:
+    explicit Use(const LedgerHandle& handle) : handle_(const_cast<LedgerHandle&>(handle)) {
+      if (handle.in_child()) {  // before the mutex, which the fork may have caught held
+        status_ = absl::FailedPreconditionError("the ledger belongs to the parent process");
+        return;
+      }
+      const std::lock_guard<std::mutex> lock(handle_.uses_mutex_);
+      if (handle_.client_ == nullptr) {
+        status_ = absl::FailedPreconditionError("the ledger is closed");
+      } else {
+        ++handle_.uses_;
+      }
     }
-    return absl::OkStatus();
-  }
+    ~Use() {
+      if (!status_.ok() || handle_.in_child()) return;
+      {
+        const std::lock_guard<std::mutex> lock(handle_.uses_mutex_);
+        if (--handle_.uses_ > 0 || !handle_.left_behind_) return;
+      }
+      const std::lock_guard<std::mutex> lock(registry().mutex);
+      handle_.end();
+    }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    const Status& status() const { return status_; }
+
+   private:
+    LedgerHandle& handle_;
+    Status status_;
+  };
+
+  bool in_child() const { return forks_behind() != born_; }
+  void end();
   Status run(std::function<Status(BatchWriter&)> command) {
-    if (Status s = usable(); !s.ok()) return s;
+    const Use use(*this);
+    if (!use.status().ok()) return use.status();
     return core_->run(std::move(command));
   }
   // A command that answers with a value.
@@ -215,11 +267,15 @@ class LedgerHandle final : public Ledger {
     return value;
   }
 
-  std::shared_ptr<LedgerCore> core_;
+  std::shared_ptr<LedgerCore> core_;  // there while client_ is, or somebody uses it
   // Atomic: a sink that answers on the writer's thread may look while the owner closes.
   std::atomic<LedgerCore::Client*> client_;
   const std::int64_t owner_;
   const FileId file_;
+  const std::uint32_t born_ = forks_behind();
+  std::mutex uses_mutex_;
+  int uses_ = 0;              // methods that are in the core
+  bool left_behind_ = false;  // closed while they were
 };
 
 // Copies each month beside the writer, and then lets the writer drop it; again where a refund came
@@ -235,6 +291,8 @@ StatusOr<Archived> LedgerHandle::archive(std::string_view before, const std::str
     return invalid_argument("a month is written like 2026-09");
   }
   if (path.empty()) return invalid_argument("an archive has a path");
+  const Use use(*this);
+  if (!use.status().ok()) return use.status();
   StatusOr<std::vector<MonthInfo>> months =
       answer<std::vector<MonthInfo>>([](BatchWriter& batch) { return batch.months(); });
   if (!months.ok()) return months.status();
@@ -261,6 +319,8 @@ StatusOr<Archived> LedgerHandle::archive(std::string_view before, const std::str
 // what to do instead.
 Status LedgerHandle::if_archived(const Id& call, Status status) {
   if (!absl::IsNotFound(status)) return status;
+  const Use use(*this);
+  if (!use.status().ok()) return use.status();
   StatusOr<std::vector<std::string>> paths = core_->backend().read_archive_paths();
   if (!paths.ok()) return status;
   std::string unread;
@@ -290,20 +350,33 @@ Status LedgerHandle::if_archived(const Id& call, Status status) {
 
 void LedgerHandle::close() {
   if (client_ == nullptr) return;
-  if (core_->in_child()) {  // nothing of it may be ended here, its thread is not in this process
+  if (in_child()) {  // nothing of it may be ended here, its thread is not in this process
     client_ = nullptr;
     (void)new std::shared_ptr<LedgerCore>(core_);  // kept for ever, without the registry's lock
     return;
   }
-  Registry& files = registry();
-  const std::lock_guard<std::mutex> lock(files.mutex);
+  const std::lock_guard<std::mutex> lock(registry().mutex);
   if (client_ == nullptr) return;
   LedgerCore::Client* client = client_.exchange(nullptr);
   if (core_->forked()) return;  // the parent's; kept in `abandoned`
-  if (core_->detach(client) > 0) return;
-  const auto it = files.cores.find(file_);
-  if (it != files.cores.end() && it->second == core_) files.cores.erase(it);
-  core_.reset();  // ends the writer thread, under the registry's mutex: see Registry
+  core_->detach(client);
+  {
+    const std::lock_guard<std::mutex> uses(uses_mutex_);
+    left_behind_ = uses_ > 0;
+    if (left_behind_) return;
+  }
+  end();
+}
+
+// Lets go of the core, under the registry's mutex (see Registry). The last to do so ends its writer
+// thread; a handle that was opened meanwhile goes on with it.
+void LedgerHandle::end() {
+  if (core_->clients() == 0) {
+    Registry& files = registry();
+    const auto it = files.cores.find(file_);
+    if (it != files.cores.end() && it->second == core_) files.cores.erase(it);
+  }
+  core_.reset();
 }
 
 // The file's identity; makes an empty file where there is none. Only a file that is new may be

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "store/faults.h"
 #include "store/schema.h"
 
@@ -24,6 +25,7 @@ StatusOr<std::unique_ptr<SqliteBackend>> SqliteBackend::open(const LedgerOptions
   if (Status s = backend->lock_.open(options.path + "-lock"); !s.ok()) return s;
   if (Status s = backend->take_lock(); !s.ok()) return s;
   Status status = backend->set_up();
+  if (status.ok()) status = backend->know_file();
   backend->give_lock();
   if (!status.ok()) return status;
   return backend;
@@ -108,8 +110,36 @@ void SqliteBackend::give_lock() {
   locked_ = false;
 }
 
+Status SqliteBackend::know_file() {
+  struct stat info{};
+  if (::stat(options_.path.c_str(), &info) != 0) return file_is_gone();
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
+  return absl::OkStatus();
+}
+
+Status SqliteBackend::file_is_gone() const {
+  return absl::UnavailableError(
+      to_absl("the ledger file " + options_.path +
+              " is no longer the one that was opened: it was removed or replaced while this process"
+              " used it. Put it back; or close every gateway on it and open them again, on whatever"
+              " books the path has then"));
+}
+
+// Whether the path still leads to our file. Where it does not, others who open the path have other
+// books, and the same limit twice: nothing more may be admitted here. A look for each commit, under
+// the commit lock (a microsecond); what is admitted in the very commit in which the file goes is
+// bounded by that commit.
+Status SqliteBackend::check_file() const {
+  struct stat info{};
+  const bool same =
+      ::stat(options_.path.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_;
+  return same ? absl::OkStatus() : file_is_gone();
+}
+
 StatusOr<bool> SqliteBackend::begin() {
   if (Status s = take_lock(); !s.ok()) return s;
+  if (Status s = check_file(); !s.ok()) return s;
   if (Status s = connect(); !s.ok()) return s;
   StatusOr<Statement*> begin_sql = statement(kBegin);
   if (!begin_sql.ok()) return begin_sql.status();

@@ -187,6 +187,9 @@ class SqliteBackend final : public Backend {
   Status set_up();
   Status check_version();
   Status prefill_log();
+  Status know_file();
+  Status check_file() const;
+  Status file_is_gone() const;
   Status take_lock();
   void give_lock();
   static const char* sql_text(Sql which);
@@ -196,6 +199,7 @@ class SqliteBackend final : public Backend {
   static int on_log(void* self, struct sqlite3* db, const char* name, int frames);
 
   const LedgerOptions options_;
+  std::uint64_t device_ = 0, inode_ = 0;  // of the file that was opened
   FileLock lock_;
   bool locked_ = false, in_transaction_ = false, fresh_ = true;
   Connection db_;

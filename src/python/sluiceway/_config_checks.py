@@ -213,7 +213,16 @@ def base_url_fault(url: str) -> str:
     return ""
 
 
+def variable(value: object) -> str:
+    name = text(value)
+    if not name.isidentifier() or not name.isascii():
+        raise Wrong("the name of a variable, such as OPENAI_API_KEY, and not the key itself")
+    return name
+
+
 def path(value: object) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if not isinstance(value, str) or not value or not is_path(value):
         raise Wrong("a path (leave the key out for none)")
     return value

@@ -15,6 +15,7 @@ from typing import Any
 from sluiceway._terms import DOLLAR, balance_of
 from sluiceway.errors import (
     AlreadySubmitted,
+    BreakerOpen,
     BudgetExceeded,
     InvalidRequest,
     InvalidType,
@@ -114,7 +115,17 @@ def error_of(call: Any, model: str, before: Before) -> SluicewayError:
     message = call.message or call.error_kind
     if kind is BudgetExceeded and call.budget_refusal is not None:
         return budget_exceeded(call.budget_refusal, common)
+    if kind is BreakerOpen:
+        message = f"{message}: {_why_open(message, call.retry_after_s)}"
     return kind(message, **common)
+
+
+def _why_open(message: str, retry_after_s: float | None) -> str:
+    """What opens the breakers that docs/reference/configuration.md has, and what to do."""
+    again = "" if retry_after_s is None else f"; it is asked again in {retry_after_s:.0f} s"
+    if "account" in message:
+        return f"the provider refused its key, its rights or its money{again}, see the first error"
+    return f"too many of its calls failed{again}; name fallbacks= to be served meanwhile"
 
 
 def budget_exceeded(

@@ -37,6 +37,7 @@ from sluiceway._config_checks import (
     seconds,
     socket_path,
     text,
+    variable,
     whole,
 )
 from sluiceway._terms import DOLLAR
@@ -44,7 +45,7 @@ from sluiceway._toml_lines import KeyPath, key_lines
 from sluiceway.errors import ConfigError
 
 _ACCOUNT: dict[str, Check] = {
-    "key_env": text,
+    "key_env": variable,
     "base_url": text,
     "headers": header_table,
     "proxy": any_text,
@@ -99,7 +100,7 @@ _RETRY: dict[str, Check] = {
 # One table, a name: its keys.
 TABLES: dict[str, dict[str, Check]] = {
     "ledger": {
-        "path": text,
+        "path": path,
         "durability": one_of("power", "process", "memory"),
         "queue_max": whole(1),
         "post_in_doubt_after_s": seconds(0),
@@ -130,6 +131,11 @@ NAMED_TABLES: dict[str, dict[str, Check]] = {
     "cache": {"ttl_s": seconds(0.001)},
 }
 DEFAULT_ACCOUNT = "default"
+CACHED = ("chat",)
+_KEYS_STAND_ELSEWHERE = (
+    "; keys come from the environment: set the provider's variable, or name another one with"
+    ' key_env = "..."'
+)
 ELSEWHERE = "url"  # what a call to an absolute URL has in place of a provider
 
 
@@ -181,7 +187,7 @@ def load_config(path: str) -> Config:
     except ValueError:  # a NUL, a lone surrogate
         raise ConfigError(f"{path!r} is no path of a configuration") from None
     try:
-        return parse_config(data.decode("utf-8"), path)
+        return parse_config(data.decode("utf-8").removeprefix("\ufeff"), path)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}, line {line}: is not UTF-8") from None
@@ -224,6 +230,7 @@ class _Reader:
         config = Config(self.source)
         known = [*TABLES, *NAMED_TABLES]
         for name, table in document.items():
+            self.check_name((name,))
             if name not in known:
                 self.fail((name,), f"unknown table [{name}]{nearest(name, known)}")
             if not isinstance(table, Mapping):
@@ -235,6 +242,12 @@ class _Reader:
             else:
                 getattr(config, name).update(self.named(name, table))
         self.check_budgets(config)
+        for operation in config.cache:
+            if operation not in CACHED:
+                self.fail(
+                    ("cache", operation),
+                    f"[cache.{operation}]: only chat is cached; did you mean [cache.chat]?",
+                )
         return config
 
     def table(
@@ -242,22 +255,30 @@ class _Reader:
     ) -> dict[str, Any]:
         checked = {}
         for key, value in table.items():
+            self.check_name((*path, key))
             check = schema.get(key)
             if check is None:
-                self.fail(
-                    (*path, key), f"unknown key {key!r} in [{show(path)}]{nearest(key, schema)}"
-                )
+                hint = _KEYS_STAND_ELSEWHERE if key == "api_key" else nearest(key, schema)
+                self.fail((*path, key), f"unknown key {key!r} in [{show(path)}]{hint}")
+            what = ""
             try:
                 checked[key] = check(value)
             except Wrong as wrong:
                 what = f"{key} in [{show(path)}] must be {wrong}, not {short(value)}"
+            if what:
                 self.fail((*path, key), what)
         return checked
+
+    def check_name(self, path: tuple[object, ...]) -> None:
+        """Tables of a program's may have anything for a name."""
+        if not isinstance(path[-1], str):
+            self.fail(tuple(map(str, path)), f"{path[-1]!r} is no name: write a str")
 
     def named(self, name: str, table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         schema = NAMED_TABLES[name]
         out = {}
         for key, value in table.items():
+            self.check_name((name, key))
             if not isinstance(value, Mapping):
                 hint = f'; it belongs into a table of its own, [{name}."..."]' * (key in schema)
                 self.fail((name, key), f"{key} in [{name}] must be a table{hint}")
@@ -268,6 +289,7 @@ class _Reader:
         """[accounts.openai] is the default account; tables inside it are named accounts."""
         for provider, value in table.items():
             path = ("accounts", provider)
+            self.check_name(path)
             if not isinstance(value, Mapping):
                 self.fail(path, f"[accounts.{provider}] must be a table")
             keys = _URL_ACCOUNT if provider == ELSEWHERE else _ACCOUNT

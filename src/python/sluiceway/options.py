@@ -229,8 +229,9 @@ class Plan:
         for name in ("read_timeout_s", "write_timeout_s"):
             if defaults.get(name):
                 submit[name] = defaults[name]
-        if "chat" in config.cache:
-            submit["cache_ttl_s"] = config.cache["chat"]["ttl_s"]
+        ttl_s = config.cache.get("chat", {}).get("ttl_s")
+        if ttl_s:
+            submit["cache_ttl_s"] = ttl_s
         return cls(submit, variants.setdefault((None, None), {}))
 
     def with_options(self, options: Mapping[str, Any], variants: Variants) -> Plan:

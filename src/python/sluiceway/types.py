@@ -52,10 +52,11 @@ class Record(Frozen):
     __slots__ = ()
 
     def _fields(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in type(self).__slots__)
+        names: Sequence[str] = type(self).__slots__
+        return tuple(getattr(self, name) for name in names)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._fields() == self._fields()
+        return isinstance(other, type(self)) and other._fields() == self._fields()
 
     def __hash__(self) -> int:
         return hash(self._fields())

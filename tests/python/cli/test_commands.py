@@ -142,7 +142,9 @@ def test_importing_the_command_loads_nothing_of_a_third_party() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def started(*arguments: str, after: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def started(
+    *arguments: str, after: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """The command as a shell starts it; `after` is what the shell adds, such as a redirection."""
     quoted = " ".join(f"'{word}'" for word in (sys.executable, "-m", "sluiceway", *arguments))
     return subprocess.run(
@@ -173,18 +175,22 @@ def test_a_terminal_of_ascii_shows_other_letters_as_escapes(foreign_ledger: str)
     assert r"video:\xe9t\xe9" in shown.stdout
 
 
-def test_words_are_utf8_whatever_the_terminal_says(foreign_ledger: str) -> None:
+def test_a_word_in_the_locale_of_c(foreign_ledger: str) -> None:
     asked = ("ledger", "report", "--ledger", foreign_ledger, "--scope", "video:été")
-    shown = started(*asked, **ASCII)
+    shown = started(*asked, LC_ALL="C")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "0.250000000" in shown.stdout.partition("scope")[0]
 
 
-def test_a_word_that_is_no_text_is_one_line(command: Command) -> None:
-    status, _, err = command("estimate", "openai/gpt-6-luna", "\udcff")
-    assert status == 2
-    assert err.count("\n") == 1
-    assert "not UTF-8" in err
+def test_a_word_that_is_no_text_is_one_line(command: Command, foreign_ledger: str) -> None:
+    for words in (
+        ("estimate", "openai/gpt-6-luna", "\udcff"),
+        ("ledger", "report", "--ledger", foreign_ledger, "--scope", "video:\udcff"),
+    ):
+        status, _, err = command(*words)
+        assert status == 2
+        assert err.count("\n") == 1
+        assert "lone surrogate" in err
 
 
 def test_a_closed_standard_output_is_one_line_at_most() -> None:

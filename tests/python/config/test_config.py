@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sluiceway import Gateway
 from sluiceway.config import Config, config_of, load_config, parse_config
 from sluiceway.errors import ConfigError
 
@@ -181,4 +183,4 @@ def test_a_mistake_shows_one_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of({"ledger": {"path": 5}})
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+import sluiceway
 from sluiceway import _core
 from sluiceway.config import NAMED_TABLES, TABLES
 from tests.python.docs.pages import ROOT
@@ -81,3 +82,27 @@ def test_nothing_is_explained_that_is_not_there() -> None:
     first_cells = [line.split("|")[1] for line in tables.splitlines() if line.startswith("| `")]
     named = {word for cell in first_cells for word in re.findall(r"`(\w+)`", cell)}
     assert named - known == set()
+
+
+def test_every_public_name_is_explained() -> None:
+    """The exceptions are drawn in errors.py, which has a test of its own."""
+    page = (ROOT / "docs" / "reference" / "names.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    lost = [
+        name
+        for name in sluiceway.__all__
+        if name not in named and not issubclass(getattr(sluiceway, name), sluiceway.SluicewayError)
+    ]
+    assert lost == []
+
+
+def test_what_the_names_are_said_to_have() -> None:
+    page = (ROOT / "docs" / "reference" / "names.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(Gateway|Budget|ChatResult|Estimate)` \| ([^\n]+)", page, re.M)
+    assert len(rows) == 4
+    for name, said in rows:
+        words = re.findall(r"`(\w+)(?:\(\))?`", said)
+        assert len(words) >= 3
+        for word in words:
+            known = getattr(sluiceway, word, None) or getattr(getattr(sluiceway, name), word, None)
+            assert known is not None, f"{name}.{word}"

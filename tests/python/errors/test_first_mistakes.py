@@ -9,10 +9,23 @@ from typing import Any
 
 import pytest
 
-from sluiceway import Cost, Gateway, InDoubt, InvalidRequest, InvalidType, MissingKey, UnknownModel
+from sluiceway import (
+    AuthenticationFailed,
+    BreakerOpen,
+    Cost,
+    Gateway,
+    InDoubt,
+    InvalidRequest,
+    InvalidType,
+    MissingKey,
+    UnknownModel,
+)
 from sluiceway.money import usd_of
+from sluiceway.simulator import Simulator
 from sluiceway.types import Attempt, Estimate, Hop
 from tests.fixtures import clean_environment as clean_environment
+from tests.fixtures import running_simulator as running_simulator
+from tests.fixtures import sim as sim
 
 MODEL = "openai/gpt-6-luna"
 
@@ -136,3 +149,18 @@ def test_money_that_is_held_is_told_with_the_call_that_holds_it() -> None:
     """`sluiceway ledger resolve` asks for the call, not for the intent."""
     error = InDoubt("cut", outcome="in_doubt", held=usd_of(2_066_875), call_id="c-1")
     assert str(error) == "cut [held $0.002066875 by call c-1]"
+
+
+def test_a_breaker_says_why_it_opened_and_until_when(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a wrong key the second call is what most people look at."""
+    monkeypatch.setenv("SLUICEWAY_SIMULATOR_URL", sim.http_url)
+    sim.script([{"match": {}, "action": {"fault": "status", "status": 401}}])
+    with Gateway({"ledger": {"path": ":memory:"}}) as gateway:
+        with pytest.raises(AuthenticationFailed):
+            gateway.chat(MODEL, "Name three rivers")
+        with pytest.raises(BreakerOpen, match="refused its key, its rights or its money") as caught:
+            gateway.chat(MODEL, "Name three rivers")
+    assert caught.value.retry_after_s is not None
+    assert f"asked again in {caught.value.retry_after_s:.0f} s" in caught.value.message

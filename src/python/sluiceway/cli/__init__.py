@@ -17,6 +17,8 @@ wrong (books that do not agree) is status 1. Ctrl-C is 130.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -50,22 +52,38 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of ASCII gets "\\xe9" for a letter
+            stream.reconfigure(errors="backslashreplace")
     if words[:1] == ["simulator"]:  # its options are its own, --help included
         return jobs.run_simulator(words[1:])
     options = make_parser().parse_args(words)
     try:
         status = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # the shell closed it: `>&-`
+            sys.stdout.flush()
         return int(status)
     except KeyboardInterrupt:
         print("sluiceway: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output has gone; say nothing more to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _write_no_more()
         return 141
-    except (SluicewayError, OSError) as error:
+    except SluicewayError as error:
         print(f"sluiceway: {one_line(error)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"sluiceway: {where}{error.strerror or one_line(error)}", file=sys.stderr)
+        if not error.filename:
+            _write_no_more()
+        return 2
+
+
+def _write_no_more() -> None:
+    """Whoever read our output has gone, or its disk is full: the interpreter's last flush too."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(error: BaseException) -> str:

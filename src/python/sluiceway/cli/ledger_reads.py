@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.cli.prices import columns
@@ -145,7 +145,15 @@ def _holds(options: argparse.Namespace, ledger: LedgerView) -> int:
 
 
 def _report(options: argparse.Namespace, ledger: LedgerView) -> int:
+    from sluiceway.config import nearest
+    from sluiceway.ledger.rows import instant_ns, zone_of
+
     by = [name for name in options.by.split(",") if name]
+    zone = zone_of(options.time_zone)
+    begin_ns = instant_ns(options.from_, "--from", zone)
+    end_ns = instant_ns(options.to, "--to", zone)
+    if begin_ns is not None and end_ns is not None and begin_ns > end_ns:
+        raise InvalidRequest(f"--from is after --to: {options.from_}, {options.to}")
     asked: dict[str, Any] = {
         "from_": options.from_,
         "to": options.to,
@@ -158,6 +166,11 @@ def _report(options: argparse.Namespace, ledger: LedgerView) -> int:
     rows = ledger.report(by, **asked)
     total = ledger.report([], **asked)
     scopes = ledger.scopes()
+    names = [scope["name"] for scope in scopes]
+    if options.scope and not total and not any(map(_begins_with(options.scope), names)):
+        raise InvalidRequest(
+            f"the ledger has no scope {options.scope!r}{nearest(options.scope, names)}"
+        )
     if options.json:
         report = {"by": by, "rows": [_plain(row) for row in rows], "scopes": scopes}
         print_json({**report, "total": [_plain(row) for row in total]})
@@ -181,6 +194,11 @@ def _report(options: argparse.Namespace, ledger: LedgerView) -> int:
     ]
     print("\n".join(columns(table)))
     return 0
+
+
+def _begins_with(scope: str) -> Callable[[str], bool]:
+    """Whether a name is the scope, one of its windows or one of its parts."""
+    return lambda name: name == scope or name.startswith((f"{scope}@", f"{scope}:", f"{scope}#"))
 
 
 _LATENCY = ("p50 ms", "p95 ms", "p99 ms")

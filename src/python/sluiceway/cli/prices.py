@@ -99,14 +99,19 @@ def _hash_of(path: Path) -> str:
 def _show(options: argparse.Namespace) -> int:
     table = _table(options)
     sheets = [sheet for sheet in table.sheets if _wanted(sheet, options)]
-    if not sheets:
-        asked = " or ".join(options.names) or "that"
-        raise UnknownModel(f"no model in the price files has {asked}")
+    rows = [row for sheet in sheets for row in _rows(sheet, options)]
+    if not sheets or not (rows or options.json):
+        asked = [" or ".join(options.names)]
+        named = {one: getattr(options, one) for one in ("provider", "kind", "tier", "plan")}
+        asked += [f"the {one} {value!r}" for one, value in named.items() if value]
+        asked += [f"a row on {options.on}"] * (options.on is not None)
+        told = " and ".join(filter(None, asked)) or "a row that holds"
+        ended = "; --all shows rows that have ended" * bool(sheets and not options.all)
+        raise UnknownModel(f"no model in the price files has {told}{ended}")
     if options.json:
         print(json.dumps(sheets, indent=2, ensure_ascii=False))
         return 0
     header = ("model", "tier", "prompt", "when", "USD (a million, if not said)", "checked")
-    rows = [row for sheet in sheets for row in _rows(sheet, options)]
     for line in columns([header, *rows]):
         print(line)
     print(f"\nprice table {table.version} ({' + '.join(table.layers)})")
