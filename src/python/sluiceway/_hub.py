@@ -169,6 +169,7 @@ class Hub:
         "engine",
         "frame",
         "keys",
+        "limits_checked",
         "plan",
         "prices",
         "raw_routes",
@@ -194,6 +195,7 @@ class Hub:
         self.root: Frame | None = None  # the periodic scopes, opened by the first call
         self.raw_routes: dict[object, _core.Route] = {}
         self.scopes: dict[str, Known] = {}  # by name; see _frames.py
+        self.limits_checked = False
         self.watch: Watcher | None = None  # made by the first scope or callback that needs it
         self.closed = False
         self.engine = _core.Engine(self.engine_options())
@@ -216,6 +218,13 @@ class Hub:
         table = self.prices
         if table is None:
             table = self.prices = shipped_table()
+        if not self.limits_checked:
+            self.limits_checked = True
+            for name in self.config.limits:
+                provider, _, model = name.partition("/")
+                known = table.of(provider)
+                if model and model not in known:
+                    _log.log_unknown_limit(self.config.source, name, nearest(model, known))
         return table
 
     def update_prices(self, snapshot: str | os.PathLike[str], sha256: str) -> PriceTable:

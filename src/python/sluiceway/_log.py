@@ -48,6 +48,16 @@ def log_events(events: Iterable[Mapping[str, Any]]) -> None:
         logger.log(level, "%s: %s %s", kind, where, extra["detail"], extra=extra)
 
 
+def log_unknown_limit(source: str, name: str, hint: str) -> None:
+    """Limits of a model that has no price: right for a model of one's own, else a slip."""
+    provider, _, model = name.partition("/")
+    extra = {"event": "unknown_limit", "provider": provider, "model": model}
+    text = (
+        '%s: [limits."%s"]: the price table has no such model, so no priced call is limited by it%s'
+    )
+    logger.warning(text, source, name, hint, extra=extra)
+
+
 def log_fallback(failed: str, following: str, call: Any) -> None:
     """A chain moved on."""
     provider, _, model = failed.partition("/")

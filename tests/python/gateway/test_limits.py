@@ -85,3 +85,19 @@ def test_a_breaker_opens_and_is_logged(
     breaker = [r for r in caplog.records if getattr(r, "event", "") == "breaker"]
     assert "open" in breaker[0].getMessage()
     assert {getattr(r, "event", "") for r in caplog.records} >= {"breaker", "in_doubt", "fallback"}
+
+
+def test_limits_of_a_model_that_has_no_price_are_told_once(
+    make_gateway: object, sim: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A misspelt name limits nothing; a model of one's own, called by `gw.raw`, may have none."""
+    limit = {"requests_per_minute": 100}
+    gw: Gateway = make_gateway(  # type: ignore[operator]
+        limits={"openai/gpt-4o-mni": limit, MODEL: limit, "openai": limit}
+    )
+    with caplog.at_level(logging.WARNING, "sluiceway"):
+        gw.chat(MODEL, "hi")
+        gw.chat("openai/gpt-4o", "hi")
+    (record,) = caplog.records
+    assert '[limits."openai/gpt-4o-mni"]' in record.getMessage()
+    assert "did you mean 'gpt-4o-mini'" in record.getMessage()
