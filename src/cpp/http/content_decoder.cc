@@ -25,8 +25,9 @@ using Result = ContentDecoder::Result;
 
 // RFC 9110 bounds no chain; more than this is made to cost its reader.
 constexpr std::size_t kCodingsMax = 5;
-constexpr std::size_t kBetween = 16'384;  // what one coding of a chain hands to the next at a time
-constexpr int kZstdWindowLog = 23;        // 8 MB: RFC 9659
+constexpr std::size_t kLinkBytes =
+    16'384;                         // what one coding of a chain hands to the next at a time
+constexpr int kZstdWindowLog = 23;  // 8 MB: RFC 9659
 
 // The libraries count in int or unsigned; the rest comes in the next call.
 unsigned clamped(std::size_t n) {
@@ -262,7 +263,7 @@ class Chain final : public ContentDecoder {
   std::unique_ptr<ContentDecoder> outer_, inner_;
   std::string name_;
   std::string_view between_;  // of buffer_
-  char buffer_[kBetween];
+  char buffer_[kLinkBytes];
 };
 
 template <class Coding>

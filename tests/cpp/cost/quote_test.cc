@@ -107,7 +107,7 @@ PriceSheet deepseek_prices() {  // deepseek-flash: off-peak 0.15 / 0.003 / 0.60,
   return sheet;
 }
 
-std::string dearest(const PriceSheet& sheet, std::int64_t from_ns, std::int64_t to_ns) {
+std::string dearest_tier(const PriceSheet& sheet, std::int64_t from_ns, std::int64_t to_ns) {
   QuoteInput in = text_call(1, 1);
   in.from_wall_ns = from_ns;
   in.to_wall_ns = to_ns;
@@ -117,12 +117,12 @@ std::string dearest(const PriceSheet& sheet, std::int64_t from_ns, std::int64_t 
 TEST(Quote, TimeRangeReachesAWindowThatBeginsAtItsEnd) {
   const PriceSheet sheet = deepseek_prices();
   const std::int64_t one = (kMonday + 3600) * kS;
-  EXPECT_EQ(dearest(sheet, one - 60 * kS, one - 1), "off-peak");
-  EXPECT_EQ(dearest(sheet, one - 60 * kS, one), "peak");
+  EXPECT_EQ(dearest_tier(sheet, one - 60 * kS, one - 1), "off-peak");
+  EXPECT_EQ(dearest_tier(sheet, one - 60 * kS, one), "peak");
   const std::int64_t four = (kMonday + 14400) * kS;
-  EXPECT_EQ(dearest(sheet, four - 1, four + 60 * kS), "peak");
-  EXPECT_EQ(dearest(sheet, four, (kMonday + 21600) * kS - 1), "off-peak");
-  EXPECT_EQ(dearest(sheet, one + kS, one + 2 * kS), "peak");
+  EXPECT_EQ(dearest_tier(sheet, four - 1, four + 60 * kS), "peak");
+  EXPECT_EQ(dearest_tier(sheet, four, (kMonday + 21600) * kS - 1), "off-peak");
+  EXPECT_EQ(dearest_tier(sheet, one + kS, one + 2 * kS), "peak");
 }
 
 TEST(Quote, ExpectedIsTheRowThatHoldsNowAndLowTheCheapestInTheRange) {
@@ -147,11 +147,11 @@ TEST(Quote, WeekendsAndHolidaysReachNoPeakAndLongRangesDo) {
   const PriceSheet sheet = deepseek_prices();
   const std::int64_t friday_end = (kMonday + 4 * 86'400 + 36'000) * kS;
   const std::int64_t next_peak = (kMonday + 7 * 86'400 + 3600) * kS;
-  EXPECT_EQ(dearest(sheet, friday_end, next_peak - 1), "off-peak");
-  EXPECT_EQ(dearest(sheet, friday_end, next_peak), "peak");
+  EXPECT_EQ(dearest_tier(sheet, friday_end, next_peak - 1), "off-peak");
+  EXPECT_EQ(dearest_tier(sheet, friday_end, next_peak), "peak");
   const std::int64_t holiday = 1790812800 * kS;  // 2026-10-01T00:00Z
-  EXPECT_EQ(dearest(sheet, holiday, holiday + 86'400 * kS - 1), "off-peak");
-  EXPECT_EQ(dearest(sheet, holiday, holiday + 40 * 86'400 * kS), "peak");
+  EXPECT_EQ(dearest_tier(sheet, holiday, holiday + 86'400 * kS - 1), "off-peak");
+  EXPECT_EQ(dearest_tier(sheet, holiday, holiday + 40 * 86'400 * kS), "peak");
 }
 
 TEST(Quote, PriceChangesBeforeTheDeadlineAreReached) {
@@ -159,12 +159,12 @@ TEST(Quote, PriceChangesBeforeTheDeadlineAreReached) {
   sheet.rows = {row_of("old", {{Bucket::kInput, 100}, {Bucket::kOutput, 100}}),
                 row_of("new", {{Bucket::kInput, 300}, {Bucket::kOutput, 300}})};
   sheet.rows[0].effective_to_ns = sheet.rows[1].effective_from_ns = 1000;
-  EXPECT_EQ(dearest(sheet, 0, 999), "old");
-  EXPECT_EQ(dearest(sheet, 0, 1000), "new");
+  EXPECT_EQ(dearest_tier(sheet, 0, 999), "old");
+  EXPECT_EQ(dearest_tier(sheet, 0, 1000), "new");
   sheet.rows[1].rate = sheet.rows[0].rate;
   sheet.rows[0].rate[0] *= 9;
-  EXPECT_EQ(dearest(sheet, 999, 5000), "old");
-  EXPECT_EQ(dearest(sheet, 1000, 5000), "new");
+  EXPECT_EQ(dearest_tier(sheet, 999, 5000), "old");
+  EXPECT_EQ(dearest_tier(sheet, 1000, 5000), "new");
 }
 
 TEST(Quote, CeilingCoversLinesThatEachRoundUp) {
