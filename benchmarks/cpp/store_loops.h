@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "store/hold_packs.h"
 #include "store/ledger.h"
 #include "store/schema.h"
 #include "store/sqlite_db.h"
@@ -92,8 +93,8 @@ class BareLoop {
         "INSERT OR IGNORE INTO balances(scope_id, slot, window) VALUES "
         "(1,-1,''),(2,-1,''),(3,-1,'')");
     prepare("INSERT OR IGNORE INTO entries_202611 VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", &entry_);
-    prepare("INSERT INTO holds VALUES (?,?,?,?,?,?,?,?)", &hold_);
-    prepare("DELETE FROM holds WHERE call_id = ?", &unhold_);
+    prepare("INSERT INTO hold_packs VALUES (NULL,?,?,?,?,?,?)", &pack_);
+    prepare("DELETE FROM hold_packs WHERE pack_id = ?", &unpack_);
     prepare("UPDATE balances SET settled=?, held=?, in_doubt=?, blocked=? WHERE balance_id=?",
             &balance_);
     prepare("INSERT INTO commits(time_ns, refs) VALUES (?, ?)", &commit_row_);
@@ -101,7 +102,7 @@ class BareLoop {
     prepare("COMMIT", &commit_);
   }
   ~BareLoop() {
-    for (sqlite3_stmt* s : {entry_, hold_, unhold_, balance_, commit_row_, begin_, commit_}) {
+    for (sqlite3_stmt* s : {entry_, pack_, unpack_, balance_, commit_row_, begin_, commit_}) {
       sqlite3_finalize(s);
     }
     sqlite3_close(db_);
@@ -113,8 +114,6 @@ class BareLoop {
     unsigned char id[16];
     for (const Id& call : ended) {
       call.to_bytes(id);
-      sqlite3_bind_blob(unhold_, 1, id, 16, SQLITE_STATIC);
-      step(unhold_);
       bind_entry(id, 1, 1, 900);
       sqlite3_bind_null(entry_, 10);
       sqlite3_bind_null(entry_, 11);
@@ -130,12 +129,8 @@ class BareLoop {
       sqlite3_bind_null(entry_, 12);
       sqlite3_bind_null(entry_, 13);
       step(entry_);
-      sqlite3_bind_blob(hold_, 1, id, 16, SQLITE_STATIC);
-      const std::int64_t values[] = {1'000, 0, 1, 1'795'327'200'000'000'000, 1, 202611};
-      for (int i = 0; i < 6; ++i) sqlite3_bind_int64(hold_, i + 2, values[i]);
-      sqlite3_bind_blob(hold_, 8, "\1\2\3", 3, SQLITE_STATIC);
-      step(hold_);
     }
+    packs(fresh);
     for (int b = 1; b <= 3; ++b) {
       for (int i = 1; i <= 4; ++i) sqlite3_bind_int64(balance_, i, 0);
       sqlite3_bind_int64(balance_, 5, b);
@@ -156,6 +151,25 @@ class BareLoop {
   }
 
  private:
+  // The holds, as HoldPacks has them: those of the batch before go, in packs of 64.
+  void packs(std::span<const Id> fresh) {
+    for (const std::int64_t pack : packs_) {
+      sqlite3_bind_int64(unpack_, 1, pack);
+      step(unpack_);
+    }
+    packs_.clear();
+    for (std::size_t first = 0; first < fresh.size(); first += kHoldPackMax) {
+      const auto part = fresh.subspan(first, std::min(kHoldPackMax, fresh.size() - first));
+      refs_.clear();
+      for (const Id& call : part) encode_hold({call, 1'000, 1, "\1\2\3"}, refs_);
+      const std::int64_t values[] = {1, 1'795'327'200'000'000'000, 202611,
+                                     static_cast<std::int64_t>(part.size()), 0};
+      for (int i = 0; i < 5; ++i) sqlite3_bind_int64(pack_, i + 1, values[i]);
+      sqlite3_bind_blob(pack_, 6, refs_.data(), static_cast<int>(refs_.size()), SQLITE_STATIC);
+      step(pack_);
+      packs_.push_back(sqlite3_last_insert_rowid(db_));
+    }
+  }
   void exec(const char* sql) {
     if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) abort();
   }
@@ -176,9 +190,10 @@ class BareLoop {
     for (int i = 0; i < 8; ++i) sqlite3_bind_int64(entry_, i + 2, values[i]);
   }
   sqlite3* db_ = nullptr;
-  sqlite3_stmt *entry_ = nullptr, *hold_ = nullptr, *unhold_ = nullptr, *balance_ = nullptr,
+  sqlite3_stmt *entry_ = nullptr, *pack_ = nullptr, *unpack_ = nullptr, *balance_ = nullptr,
                *commit_row_ = nullptr, *begin_ = nullptr, *commit_ = nullptr;
   std::string refs_;
+  std::vector<std::int64_t> packs_;
   int batches_ = 0;
 };
 

@@ -116,7 +116,7 @@ StatusOr<std::unique_ptr<ArchiveFile>> ArchiveFile::open(const std::string& path
   }
   StatusOr<std::int64_t> version = pragma_value(db, "PRAGMA user_version");
   if (!version.ok()) return version.status();
-  if (*version == 2) {
+  if (*version == 2 || *version == 3) {
     if (Status s = migrate(db); !s.ok()) return s;
     version = kSchemaVersion;
   }

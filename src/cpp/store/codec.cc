@@ -82,6 +82,38 @@ bool decode_entry_refs(std::string_view blob, std::int32_t own_segment,
   return true;
 }
 
+void encode_hold(const PackedHold& hold, std::string& out) {
+  unsigned char id[16];
+  hold.call_id.to_bytes(id);
+  out.append(reinterpret_cast<const char*>(id), sizeof id);
+  put_varint(static_cast<std::uint64_t>(hold.amount), out);
+  put_varint(static_cast<std::uint64_t>(hold.labels), out);
+  put_varint(hold.balances.size(), out);
+  out.append(hold.balances);
+}
+
+bool decode_holds(std::string_view& blob, std::vector<PackedHold>& holds) {
+  while (!blob.empty()) {
+    std::string_view rest = blob;
+    if (rest.size() < 16) return false;
+    PackedHold hold;
+    hold.call_id = Id::from_bytes(reinterpret_cast<const unsigned char*>(rest.data()));
+    rest.remove_prefix(16);
+    std::uint64_t amount = 0, labels = 0, size = 0;
+    if (!take_varint(rest, amount) || !take_varint(rest, labels) || !take_varint(rest, size)) {
+      return false;
+    }
+    if (amount > INT64_MAX || labels > INT64_MAX || size > rest.size()) return false;
+    hold.amount = static_cast<Nanousd>(amount);
+    hold.labels = static_cast<std::int64_t>(labels);
+    hold.balances = rest.substr(0, size);
+    rest.remove_prefix(size);
+    holds.push_back(std::move(hold));
+    blob = rest;
+  }
+  return true;
+}
+
 void encode_usage(const Usage& usage, std::string& out) {
   const bool reported = usage.reported_cost_nanousd >= 0;
   if (!usage.any() && !reported) return;

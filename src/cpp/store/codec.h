@@ -1,5 +1,5 @@
-// The small blobs in ledger rows: which balances a call counts in, what it used, and which rows a
-// commit wrote.
+// The small blobs in ledger rows: which balances a call counts in, what it used, which rows a
+// commit wrote, and the holds of a pack.
 //
 // Model. LEB128 varints. Balances: their row numbers, one after the other; a slot of a rolling
 // scope is a zero, the number of the scope's anchor row and the slot, so that slots can be dropped.
@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/money.h"
 #include "base/usage.h"
 
 namespace sluiceway::store {
@@ -46,6 +47,19 @@ struct EntryRef {
 void encode_entry_ref(const EntryRef& ref, std::int32_t own_segment, std::string& out);
 bool decode_entry_refs(std::string_view blob, std::int32_t own_segment,
                        std::vector<EntryRef>& refs);
+
+// A hold of a pack (hold_packs.h): what it does not share with the others.
+struct PackedHold {
+  Id call_id;
+  Nanousd amount = 0;       // at least 0
+  std::int64_t labels = 0;  // 0: none
+  std::string balances;     // a blob as above
+};
+
+// Appends some 25 bytes.
+void encode_hold(const PackedHold& hold, std::string& out);
+// Appends to `holds`. False where the blob is malformed; `blob` is then what could not be read.
+bool decode_holds(std::string_view& blob, std::vector<PackedHold>& holds);
 
 // Appends nothing where the usage is empty.
 void encode_usage(const Usage& usage, std::string& out);

@@ -94,8 +94,11 @@ Status from_version_1(Connection& connection) {
 
 // Limits that were replaced before are not known: windows of then show today's until the next
 // change.
-Status from_version_2(Connection& connection) {
-  return connection.exec(absl::StrCat(version_3_tables(), "PRAGMA user_version=", kSchemaVersion));
+Status from_version_2(Connection& connection) { return connection.exec(version_3_tables()); }
+
+// Holds of before stay in `holds`, a row each.
+Status from_version_3(Connection& connection) {
+  return connection.exec(absl::StrCat(version_4_tables(), "PRAGMA user_version=", kSchemaVersion));
 }
 
 }  // namespace
@@ -106,7 +109,8 @@ Status migrate(Connection& connection) {
   StatusOr<std::int64_t> version = pragma_value(connection, "PRAGMA user_version");
   status = version.status();
   if (status.ok() && *version < 2) status = from_version_1(connection);
-  if (status.ok()) status = from_version_2(connection);
+  if (status.ok() && *version < 3) status = from_version_2(connection);
+  if (status.ok()) status = from_version_3(connection);
   if (status.ok()) {
     fault_point("migrate.before_commit");
     status = connection.exec("COMMIT");

@@ -127,6 +127,18 @@ CREATE TABLE closed_limits(
   limit_nanousd INTEGER);
 )sql";
 
+// holds: how many there are; empty: how many of them hold nothing; rows: codec.h.
+constexpr char kVersion4[] = R"sql(
+CREATE TABLE hold_packs(
+  pack_id INTEGER PRIMARY KEY,
+  owner INTEGER NOT NULL,
+  since_ns INTEGER NOT NULL,
+  segment INTEGER NOT NULL,
+  holds INTEGER NOT NULL,
+  empty INTEGER NOT NULL,
+  rows BLOB NOT NULL);
+)sql";
+
 }  // namespace
 
 StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql) {
@@ -139,7 +151,7 @@ StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql
 
 Status make_tables(Connection& connection, std::int64_t application_id) {
   Status status = connection.exec(absl::StrCat("BEGIN IMMEDIATE;", kTables, kVersion2, kVersion3,
-                                               "PRAGMA application_id=", application_id,
+                                               kVersion4, "PRAGMA application_id=", application_id,
                                                ";PRAGMA user_version=", kSchemaVersion, ";COMMIT"));
   if (!status.ok()) (void)connection.exec("ROLLBACK");
   return status;
@@ -147,6 +159,7 @@ Status make_tables(Connection& connection, std::int64_t application_id) {
 
 const char* version_2_tables() { return kVersion2; }
 const char* version_3_tables() { return kVersion3; }
+const char* version_4_tables() { return kVersion4; }
 
 std::string segment_table(std::int32_t segment) { return absl::StrCat("entries_", segment); }
 

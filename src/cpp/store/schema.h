@@ -2,7 +2,8 @@
 //
 // Model. `entries_YYYYMM` are append-only, one table a month (of the reservation: all rows of a
 // call lie together), keyed (call_id, attempt, kind) without a rowid, so that time-ordered ids
-// append. Everything else can be derived from them, money-wise: `holds` (open ones only),
+// append. Everything else can be derived from them, money-wise: `holds` (open ones only;
+// those of a commit together in `hold_packs`, see hold_packs.h),
 // `balances` (one row a scope and window, or slot of a rolling scope: the view `slots`). `limits`
 // are the scopes' configurations; `labels` and `prices` intern text; `idempotency` has the callers'
 // keys; `jobs` what must outlive a process; `owners` the engines alive; `clock` ledger time;
@@ -11,7 +12,7 @@
 // that windows were closed with, where the scope's has changed since. The version is SQLite's
 // user_version. Version 1 had no grants, no log of commits, named slots of rolling scopes by their
 // rows, and used its table of jobs for nothing. Version 2 had no closed limits and no entries for
-// limits that were replaced. migrate.cc turns both into version 3.
+// limits that were replaced, version 3 no packs. migrate.cc turns them into version 4.
 //
 // Why tables a month in one file, and not a file a month: a transaction over several files is not
 // atomic in WAL mode (sqlite.org/lang_attach.html, read 2026-11-22). See docs/decisions/.
@@ -24,7 +25,7 @@
 
 namespace sluiceway::store {
 
-constexpr int kSchemaVersion = 3;
+constexpr int kSchemaVersion = 4;
 constexpr std::int64_t kApplicationId = 0x736c7579;  // "sluy"
 
 // Makes the tables where the file is empty. Under the commit lock, outside a transaction.
@@ -38,9 +39,10 @@ StatusOr<std::int64_t> pragma_value(Connection& connection, std::string_view sql
 
 // From an older version to this one, in one transaction; the file is as it was, or migrated.
 Status migrate(Connection& connection);
-// What versions 2 and 3 have anew.
+// What versions 2, 3 and 4 have anew.
 const char* version_2_tables();
 const char* version_3_tables();
+const char* version_4_tables();
 
 // "entries_202611".
 std::string segment_table(std::int32_t segment);

@@ -157,6 +157,7 @@ StatusOr<bool> SqliteBackend::begin() {
   }
   data_version_ = version;
   fresh_ = false;
+  if (Status s = know_packs(); !s.ok()) return s;
   return changed;
 }
 
@@ -171,6 +172,7 @@ Status SqliteBackend::check_version() {
 }
 
 Status SqliteBackend::commit() {
+  if (Status s = write_packs(); !s.ok()) return s;
   StatusOr<Statement*> sql = statement(kCommit);
   if (!sql.ok()) return sql.status();
   if (Status s = (*sql)->run(); !s.ok()) return s;
@@ -186,6 +188,7 @@ void SqliteBackend::rollback() {
     (void)db_.exec("ROLLBACK");
   }
   in_transaction_ = false;
+  forget_packs();
   give_lock();
 }
 
@@ -193,6 +196,7 @@ void SqliteBackend::reset() {
   for (Statement& statement : statements_) statement.finalize();
   entry_statements_.clear();
   db_.close();
+  forget_packs();
   fresh_ = true;
 }
 

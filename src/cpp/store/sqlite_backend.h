@@ -20,11 +20,13 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <string>
 
 #include "store/file_lock.h"
+#include "store/hold_packs.h"
 #include "store/sqlite_reader.h"
 
 namespace sluiceway::store {
@@ -142,6 +144,11 @@ class SqliteBackend final : public Backend {
     kFindHold,
     kListHolds,
     kListOwnerHolds,
+    kListPacks,
+    kInsertPack,
+    kUpdatePack,
+    kDeletePack,
+    kQuarantineRest,
     kFindLimit,
     kInsertLimit,
     kReplaceLimit,
@@ -196,6 +203,13 @@ class SqliteBackend final : public Backend {
   StatusOr<Statement*> statement(Sql which);
   StatusOr<Statement*> entry_statement(std::int32_t segment, std::int64_t time_ns);
   StatusOr<std::vector<HoldRow>> read_hold_rows(Statement& rows);
+  // Holds (sqlite_holds.cc).
+  Status insert_hold_row(const HoldRow& row);
+  Status each_pack(const std::function<Status(HoldPack& pack, std::string_view rest)>& use);
+  Status take_packs(const std::function<bool(std::int64_t owner)>& wanted);
+  Status know_packs();
+  void forget_packs();
+  Status write_packs();
   static int on_log(void* self, struct sqlite3* db, const char* name, int frames);
 
   const LedgerOptions options_;
@@ -206,6 +220,9 @@ class SqliteBackend final : public Backend {
   std::array<Statement, kSqlCount> statements_;
   absl::flat_hash_map<std::int32_t, Statement> entry_statements_;
   absl::flat_hash_set<std::int64_t> own_owners_;
+  HoldPacks packs_;  // of our own owners, as the transaction under way has them
+  bool packs_known_ = false;
+  std::string pack_rows_;
   std::int64_t data_version_ = 0;
   std::int64_t log_frames_ = 0;            // in the log after our last commit
   std::int64_t checkpoint_at_frames_ = 0;  // not before so many: a reader kept the last one short

@@ -14,6 +14,8 @@ StatusOr<std::vector<MonthInfo>> SqliteBackend::list_months() {
   Status prepared =
       rows.prepare(db_,
                    "SELECT s.segment, (SELECT count(*) FROM holds h WHERE h.segment = s.segment) +"
+                   " (SELECT coalesce(sum(p.holds), 0) FROM hold_packs p"
+                   " WHERE p.segment = s.segment) +"
                    " (SELECT count(*) FROM quarantine q WHERE q.segment = s.segment)"
                    " FROM segments s WHERE s.archived_ns IS NULL ORDER BY s.segment");
   if (!prepared.ok()) return prepared;

@@ -218,17 +218,53 @@ StatusOr<std::vector<HoldInfo>> SqliteReader::holds() {
   for (;;) {
     StatusOr<bool> row = rows.step();
     if (!row.ok()) return row.status();
-    if (!*row) return out;
+    if (!*row) break;
     HoldInfo& hold = out.emplace_back();
     hold.call_id = rows.id_at(0);
     hold.amount = rows.int_at(1);
     hold.in_doubt = rows.int_at(2) != 0;
     hold.since_ns = rows.int_at(3);
     hold.owner = rows.int_at(4);
-    StatusOr<std::shared_ptr<const CallLabels>> labels = labels_of(rows.int_at(5));
-    if (!labels.ok()) return labels.status();
-    hold.labels = *std::move(labels);
-    if (Status s = scopes_of(rows.blob_at(6), hold.scopes); !s.ok()) return s;
+    if (Status s = name_hold(rows.int_at(5), rows.blob_at(6), hold); !s.ok()) return s;
+  }
+  Status packed = each_pack([&](const HoldPack& pack, bool) {
+    for (const PackedHold& row : pack.holds) {
+      HoldInfo& hold = out.emplace_back();
+      hold.call_id = row.call_id;
+      hold.amount = row.amount;
+      hold.since_ns = pack.since_ns;
+      hold.owner = pack.owner;
+      if (Status s = name_hold(row.labels, row.balances, hold); !s.ok()) return s;
+    }
+    return absl::OkStatus();
+  });
+  if (!packed.ok()) return packed;
+  std::ranges::sort(out, {}, &HoldInfo::call_id);
+  return out;
+}
+
+Status SqliteReader::name_hold(std::int64_t labels, std::string_view balances, HoldInfo& hold) {
+  StatusOr<std::shared_ptr<const CallLabels>> object = labels_of(labels);
+  if (!object.ok()) return object.status();
+  hold.labels = *std::move(object);
+  return scopes_of(balances, hold.scopes);
+}
+
+// Inside a read transaction. Archives of before version 4 have no such table.
+Status SqliteReader::each_pack(const std::function<Status(const HoldPack&, bool whole)>& use) {
+  StatusOr<std::int64_t> version = pragma_value(db_, "PRAGMA user_version");
+  if (!version.ok()) return version.status();
+  if (*version < 4) return absl::OkStatus();
+  Statement rows;
+  if (Status s = rows.prepare(db_, kPacksSql); !s.ok()) return s;
+  for (;;) {
+    StatusOr<bool> row = rows.step();
+    if (!row.ok()) return row.status();
+    if (!*row) return absl::OkStatus();
+    HoldPack pack;
+    std::string_view rest;
+    const bool whole = pack_at(rows, pack, rest);
+    if (Status s = use(pack, whole); !s.ok()) return s;
   }
 }
 

@@ -18,6 +18,7 @@
 
 #include "store/backend.h"
 #include "store/codec.h"
+#include "store/hold_packs.h"
 #include "store/sqlite_db.h"
 
 namespace sluiceway::store {
@@ -26,6 +27,13 @@ namespace sluiceway::store {
 inline constexpr char kClockSql[] =
     "SELECT max(ledger_ns, coalesce((SELECT time_ns FROM commits ORDER BY seq DESC LIMIT 1), 0)),"
     " anchor_ledger_ns, anchor_boot_ns, boot_id FROM clock";
+
+// The packs of holds (hold_packs.h), for pack_at().
+inline constexpr char kPacksSql[] =
+    "SELECT pack_id, owner, since_ns, segment, rows FROM hold_packs";
+// The pack of a row of that. False where it is malformed: `pack` then has the holds before `rest`,
+// which is what could not be read, until the next step.
+bool pack_at(const Statement& row, HoldPack& pack, std::string_view& rest);
 
 class SqliteReader {
  public:
@@ -84,6 +92,8 @@ class SqliteReader {
   Status fill_entry(Statement& row, bool lean, Entry& entry);
   StatusOr<std::string> scope_of(std::int64_t balance);
   Status scopes_of(std::string_view blob, std::vector<std::string>& names);
+  Status name_hold(std::int64_t labels, std::string_view balances, HoldInfo& hold);
+  Status each_pack(const std::function<Status(const HoldPack& pack, bool whole)>& use);
   Status granted_scope(std::string_view blob, std::vector<std::string>& names);
   StatusOr<std::shared_ptr<const CallLabels>> labels_of(std::int64_t id);
   Status price_of(std::int64_t id, std::string& out);

@@ -1,4 +1,4 @@
-// Slots of rolling scopes, holds taken aside, and the log of commits: see backend.h.
+// Slots of rolling scopes, and the log of commits: see backend.h.
 #include "store/sqlite_backend.h"
 
 namespace sluiceway::store {
@@ -44,14 +44,6 @@ Status SqliteBackend::fold_slots(std::int64_t scope_id, std::int64_t anchor,
     if (Status s = (*sql)->bind(scope_id).bind(before_slot).bind(anchor).run(); !s.ok()) return s;
   }
   return absl::OkStatus();
-}
-
-Status SqliteBackend::quarantine_hold(const Id& call, std::string_view reason,
-                                      std::int64_t now_ns) {
-  StatusOr<Statement*> sql = statement(kQuarantineHold);
-  if (!sql.ok()) return sql.status();
-  if (Status s = (*sql)->bind(reason).bind(now_ns).bind(call).run(); !s.ok()) return s;
-  return delete_hold(call).status();
 }
 
 Status SqliteBackend::insert_commit(std::int64_t time_ns, std::string_view refs) {

@@ -35,6 +35,17 @@ const char* SqliteBackend::sql_text(Sql which) {
       {kFindHold, SLUICEWAY_HOLDS " WHERE call_id = ?"},
       {kListHolds, SLUICEWAY_HOLDS},
       {kListOwnerHolds, SLUICEWAY_HOLDS " WHERE owner = ? AND in_doubt = 0"},
+      {kListPacks, kPacksSql},
+      {kInsertPack,
+       "INSERT INTO hold_packs(owner, since_ns, segment, holds, empty, rows)"
+       " VALUES (?, ?, ?, ?, ?, ?)"},
+      {kUpdatePack,
+       "UPDATE hold_packs SET holds = ?, empty = ?, rows = ? WHERE pack_id = ? AND owner = ?"},
+      {kDeletePack, "DELETE FROM hold_packs WHERE pack_id = ? AND owner = ?"},
+      {kQuarantineRest,
+       "INSERT OR REPLACE INTO quarantine(call_id, reason, time_ns, amount, in_doubt, owner,"
+       " since_ns, labels, segment, balances)"
+       " VALUES (?1, 'malformed pack of holds', ?2, 0, 0, ?3, ?2, 0, ?4, ?5)"},
       {kFindLimit,
        "SELECT scope_id, unit, limit_nanousd, period, time_zone, rolling_ns, granted FROM limits"
        " WHERE kind = ? AND key = ?"},
@@ -62,7 +73,8 @@ const char* SqliteBackend::sql_text(Sql which) {
        " WHERE b.scope_id = ? AND b.slot >= ? ORDER BY b.slot"},
       {kCountOldSlots, "SELECT count(*) FROM balances WHERE " SLUICEWAY_OLD_SLOTS},
       {kFindEmptyHold,
-       "SELECT 1 FROM holds WHERE amount = 0 AND (in_doubt <> 0 OR since_ns < ?) LIMIT 1"},
+       "SELECT 1 FROM holds WHERE amount = 0 AND (in_doubt <> 0 OR since_ns < ?1) UNION ALL"
+       " SELECT 1 FROM hold_packs WHERE empty > 0 AND since_ns < ?1 LIMIT 1"},
       {kSumOldSlots,
        "UPDATE balances SET settled = settled +"
        " (SELECT coalesce(sum(settled), 0) FROM balances WHERE " SLUICEWAY_OLD_SLOTS

@@ -77,6 +77,12 @@ Status SqliteReader::replay_books(Replay& replay) {
                       replay.add_hold(hold);
                     });
   if (!status.ok()) return status;
+  status = each_pack([&](const HoldPack& pack, bool whole) {
+    for (const PackedHold& hold : pack.holds) replay.add_hold(pack.row_of(hold));
+    if (!whole) replay.problem(absl::StrCat("the pack of holds ", pack.id, " is malformed"));
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
   return replay_balances(replay);
 }
 

@@ -34,6 +34,7 @@ class Replay {
   // Other entries, of other calls, that have been replayed by themselves.
   void merge(Replay&& part);
   void add_quarantined(const Id& call, std::string_view reason);
+  void problem(std::string text);
   // Last: each balance row of the file, a rolling scope's anchor after its slots; then finish().
   struct Balance {
     std::int64_t id = 0;
@@ -80,7 +81,6 @@ class Replay {
   void end_grant(const std::string& name);
   void check_rolling(const Rolling& scope);
   void check_holds();
-  void problem(std::string text);
 
   Call call_;
   bool in_call_ = false;

@@ -46,6 +46,41 @@ TEST(Codec, RowsOfACommit) {
   }
 }
 
+TEST(Codec, HoldsOfAPack) {
+  std::string blob;
+  encode_hold({{0x0102, 0x03}, 300, 1, std::string("\x01\x02", 2)}, blob);
+  encode_hold({{0x0102, 0x04}, 0, 0, ""}, blob);
+  // 300 is AC 02; then the label, and the balances after their length.
+  const std::string first("\0\0\0\0\0\0\1\2\0\0\0\0\0\0\0\3\xac\2\1\2\1\2", 22);
+  const std::string second("\0\0\0\0\0\0\1\2\0\0\0\0\0\0\0\4\0\0\0", 19);
+  EXPECT_EQ(blob, first + second);
+  std::vector<PackedHold> back;
+  std::string_view rest = blob;
+  ASSERT_TRUE(decode_holds(rest, back));
+  EXPECT_TRUE(rest.empty());
+  ASSERT_EQ(back.size(), 2u);
+  EXPECT_EQ(back[0].call_id, (Id{0x0102, 0x03}));
+  EXPECT_EQ(back[0].amount, 300);
+  EXPECT_EQ(back[0].labels, 1);
+  EXPECT_EQ(back[0].balances, "\x01\x02");
+  EXPECT_EQ(back[1].call_id, (Id{0x0102, 0x04}));
+  EXPECT_EQ(back[1].amount, 0);
+  // Cut anywhere in the second, the first is there, and the rest begins with the second.
+  for (std::size_t cut = 23; cut < blob.size(); ++cut) {
+    back.clear();
+    rest = std::string_view(blob).substr(0, cut);
+    EXPECT_FALSE(decode_holds(rest, back)) << cut;
+    EXPECT_EQ(back.size(), 1u) << cut;
+    EXPECT_EQ(rest, blob.substr(22, cut - 22)) << cut;
+  }
+  back.clear();
+  rest = std::string_view(blob);
+  std::string negative = first;  // an amount of 2^63
+  negative.replace(16, 2, std::string("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 10));
+  rest = negative;
+  EXPECT_FALSE(decode_holds(rest, back));
+}
+
 TEST(Codec, Usage) {
   Usage usage;
   usage.set(Bucket::kInput, 3);

@@ -1,4 +1,4 @@
-// Ledger files of schema versions 1 and 2, made by their literal SQL, become version 3: whole or
+// Ledger files of schema versions 1 to 3, made by their literal SQL, become version 4: whole or
 // not at all, and not while an engine of that version lives.
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -181,6 +181,20 @@ INSERT INTO entries_202611(call_id, attempt, kind, time_ns, amount, labels, pric
 PRAGMA user_version = 2;
 )sql";
 
+// What version 3 made of that, and a call that its engine had under way when it died.
+constexpr char kToVersion3[] = R"sql(
+CREATE TABLE closed_limits(
+  balance_id INTEGER PRIMARY KEY,
+  limit_nanousd INTEGER);
+INSERT INTO entries_202611(call_id, attempt, kind, time_ns, amount, labels, price, flags,
+  latency_ns, balances) VALUES
+  (x'00000000000010050000000000000001', 0, 0, 1795327201000000000, 20, 1, 0, 0, 0, x'01');
+INSERT INTO holds VALUES (x'00000000000010050000000000000001', 20, 0, 7, 1795327201000000000, 1,
+  202611, x'01');
+UPDATE balances SET held = held + 20 WHERE balance_id = 1;
+PRAGMA user_version = 3;
+)sql";
+
 std::int64_t version_of(const std::string& path) {
   sqlite3* db = nullptr;
   sqlite3_stmt* row = nullptr;
@@ -242,7 +256,7 @@ class MigrateTest : public LedgerFixture {
 
 TEST_F(MigrateTest, KeepsEverything) {
   expect_migrated();
-  EXPECT_EQ(version_of(directory_.file()), 3);
+  EXPECT_EQ(version_of(directory_.file()), 4);
 }
 
 TEST_F(MigrateTest, IsRefusedWhileAnOlderEngineLives) {
@@ -289,7 +303,7 @@ TEST_F(MigrateTest, ACrashInTheMiddleLeavesOneOrTheOther) {
     int status = 0;
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
     ASSERT_TRUE(WIFSIGNALED(status)) << label << " was not passed";
-    EXPECT_EQ(version_of(directory_.file()), label == "migrate.after_commit" ? 3 : 1);
+    EXPECT_EQ(version_of(directory_.file()), label == "migrate.after_commit" ? 4 : 1);
   }
   expect_migrated();
 }
@@ -308,7 +322,7 @@ TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
       }
       ++failures;
       EXPECT_EQ(opened.status().code(), absl::StatusCode::kResourceExhausted) << opened.status();
-      if (version_of(directory_.file()) == 3) break;  // the owner's row did not fit any more
+      if (version_of(directory_.file()) == 4) break;  // the owner's row did not fit any more
     }
   }
   EXPECT_GT(failures, 3);
@@ -316,18 +330,18 @@ TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
 }
 
 TEST_F(MigrateTest, ANewerFileIsRefused) {
-  run_sql(directory_.file(), "PRAGMA user_version = 4");
+  run_sql(directory_.file(), "PRAGMA user_version = 5");
   EXPECT_EQ(try_open().status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(MigrateTest, AFileMigratedUnderARunningEngineIsLeftAlone) {
   auto ledger = *try_open();
   auto video = *ledger->open_scope({.kind = "video", .key = "42", .limit = 1'000});
-  run_sql(directory_.file(), "PRAGMA user_version = 4");
+  run_sql(directory_.file(), "PRAGMA user_version = 5");
   ledger->reserve({.token = 3, .call_id = make_id(3), .amount = 1, .scopes = {video}});
   ledger->pump();
   EXPECT_EQ(sink_.wait(3).kind, Verdict::kUnavailable);
-  run_sql(directory_.file(), "PRAGMA user_version = 3");
+  run_sql(directory_.file(), "PRAGMA user_version = 4");
   ledger->reserve({.token = 4, .call_id = make_id(4), .amount = 1, .scopes = {video}});
   ledger->pump();
   EXPECT_EQ(sink_.wait(4).kind, Verdict::kAdmitted);
@@ -351,7 +365,27 @@ TEST_F(MigrateTest, AFileOfVersion2IsMigrated) {
   EXPECT_EQ(changes->entries[0].amount, -100);
   EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
   ledger.close();
-  EXPECT_EQ(version_of(directory_.file()), 3);
+  EXPECT_EQ(version_of(directory_.file()), 4);
+}
+
+// A hold that version 3 had as a row of its own is found, and is doubt.
+TEST_F(MigrateTest, AFileOfVersion3KeepsItsHolds) {
+  run_sql(directory_.file(), kToVersion2);
+  run_sql(directory_.file(), kToVersion3);
+  auto opened = try_open();
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Ledger& ledger = **opened;
+  EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
+  auto holds = ledger.holds();
+  ASSERT_EQ(holds->size(), 2u);
+  EXPECT_EQ((*holds)[1].call_id, make_id(5));
+  EXPECT_TRUE((*holds)[1].in_doubt);
+  EXPECT_TRUE(ledger.resolve(make_id(5), 12, "bill").ok());
+  auto video = *ledger.open_scope({.kind = "video", .key = "42", .limit = 1'000});
+  EXPECT_EQ(ledger.balance(*video)->settled, 70 + 12);
+  EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
+  ledger.close();
+  EXPECT_EQ(version_of(directory_.file()), 4);
 }
 
 }  // namespace

@@ -82,10 +82,26 @@ TEST_F(VerifySlices, AgreesWhileCallsAreWritten) {
   expect_books_right();
 }
 
-TEST_F(VerifySlices, FindsAChangedBalanceAndAHoldWithoutItsCall) {
+TEST_F(VerifySlices, FindsAChangedBalanceAndHoldsThatAreMissing) {
   reserve(1, 20);
   settle(1, 10);
-  run_sql(directory_.file(), "UPDATE balances SET settled = 71; UPDATE holds SET amount = 11");
+  run_sql(directory_.file(), "UPDATE balances SET settled = 71; DELETE FROM hold_packs");
+  SqliteReader reader(directory_.file());
+  auto report = reader.verify(3);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->problems.size(), 11u);  // ten calls without a hold, and a balance
+}
+
+TEST_F(VerifySlices, FindsAChangedBalanceAndChangedHolds) {
+  reserve(1, 20);
+  settle(1, 10);
+  const std::string month = std::to_string(segment_of(SystemClock::instance().wall_ns()));
+  run_sql(directory_.file(),
+          "UPDATE balances SET settled = 71; DELETE FROM hold_packs;"
+          "INSERT INTO holds SELECT call_id, 11, 0, 1, time_ns, labels, " +
+              month + ", balances FROM entries_" + month +
+              " WHERE kind = 0 AND call_id NOT IN (SELECT call_id FROM entries_" + month +
+              " WHERE kind = 1)");
   SqliteReader reader(directory_.file());
   auto report = reader.verify(3);
   ASSERT_TRUE(report.ok()) << report.status();
