@@ -14,9 +14,11 @@
 #include <vector>
 
 namespace sluiceway::cache {
-namespace {
 
 using Response = std::shared_ptr<const CachedResponse>;
+
+// Parts of Shard, which is known outside of this file.
+namespace lru {
 
 struct Link {
   Link* next = this;
@@ -40,6 +42,13 @@ struct Node : Link {
   std::int64_t expires_ns = 0;
   std::size_t bytes = 0;
 };
+
+}  // namespace lru
+
+namespace {
+
+using lru::Link;
+using lru::Node;
 
 std::int64_t add_saturating(std::int64_t a, std::int64_t b) {
   std::int64_t sum = 0;

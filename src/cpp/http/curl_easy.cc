@@ -30,6 +30,16 @@ long reuse_age_s(std::int64_t idle_reuse_max_ns) {
   return static_cast<long>(std::min<std::int64_t>(idle_reuse_max_ns / 1'000'000'000, 86'400)) - 1;
 }
 
+// Since 8.22 the library looks at most once a second whether an idle connection still stands
+// (curl/curl#22169), and would send on one that was closed since: doubt, where a fresh connection
+// has none. Whether such a connection may be among the origin's.
+bool may_meet_closed(const Origin& origin, std::int64_t now_ns) {
+  if (origin.idle_closed_ns == 0) return false;
+  static const bool seldom = curl_version_info(CURLVERSION_NOW)->version_num >= 0x081600;
+  constexpr std::int64_t kLookedNs = 1'100'000'000;
+  return seldom && now_ns - origin.idle_closed_ns < kLookedNs;
+}
+
 }  // namespace
 
 Transfer::Transfer(Poller& sockets, Origin& of, void* share)
@@ -103,7 +113,8 @@ TransferError Transfer::prepare(std::uint64_t new_id, Request* new_request, Sink
   set_sending();
   bool fits = set_method(request->method, has_body) && set_headers();
   // A paid request that has nothing to rewind must not meet a connection that may be dead.
-  set_connection((paid && !has_body) || request->idle_reuse_max_ns < 2'000'000'000);
+  set_connection((paid && (!has_body || may_meet_closed(origin, started_ns))) ||
+                 request->idle_reuse_max_ns < 2'000'000'000);
   if (!fits) *problem = "out of memory";
   return fits ? TransferError::kNone : TransferError::kInternal;
 }

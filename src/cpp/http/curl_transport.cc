@@ -189,7 +189,12 @@ void CurlTransport::run_events(const epoll_event* events, int count) {
     if (events[i].events & EPOLLOUT) mask |= CURL_CSELECT_OUT, seen |= Poller::kWrite;
     const bool broken = (events[i].events & (EPOLLERR | EPOLLHUP)) != 0;
     if (broken) mask |= CURL_CSELECT_ERR;
-    if ((seen & ~entry->wanted) != 0 || (broken && entry->wanted == 0)) poller_.silence(fd);
+    if ((seen & ~entry->wanted) != 0 || (broken && entry->wanted == 0)) {
+      if (entry->wanted == 0 && entry->origin != nullptr && Poller::peer_closed(fd)) {
+        entry->origin->idle_closed_ns = monotonic_ns();
+      }
+      poller_.silence(fd);
+    }
     if (entry->state == Poller::Entry::State::kConnected && (seen & Poller::kRead) != 0) {
       hear(*entry);
     }

@@ -97,6 +97,7 @@ class Origin {
   };
   std::vector<Goaway> goaways;
   std::int64_t watch_until_ns = 0;  // a connection broke: look closely, see curl_watch.h
+  std::int64_t idle_closed_ns = 0;  // when an idle one was last closed by its server; 0: never
   int first_shard = 0;              // of those it may use
   bool over_tls = false;
   bool listed = false;                   // in the transport's list of origins to look at

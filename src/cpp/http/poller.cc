@@ -89,6 +89,11 @@ void Poller::want(int fd, std::uint8_t events, Shard* shard) {
   control(operation, fd, events);
 }
 
+bool Poller::peer_closed(int fd) {
+  pollfd asked{fd, POLLRDHUP, 0};
+  return ::poll(&asked, 1, 0) > 0 && (asked.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 void Poller::silence(int fd) {
   Entry* found = entry(fd);
   if (found == nullptr || found->registered == found->wanted) return;

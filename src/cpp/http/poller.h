@@ -63,6 +63,8 @@ class Poller {
   // copy, so it is taken out by hand.
   void closing(int fd);
   void want(int fd, std::uint8_t events, Shard* shard);
+  // Whether the other side will send nothing more, whatever has come before that and is unread.
+  static bool peer_closed(int fd);
   // The event is not wanted now: silence it until it is.
   void silence(int fd);
 

@@ -43,7 +43,9 @@ Decoded decode(std::string_view codings, std::string_view coded, std::size_t pie
       EXPECT_LE(n, room);
       out.text.append(buffer, 0, n);
     }
-    if (!out.malformed) EXPECT_TRUE(input.empty());
+    if (!out.malformed) {
+      EXPECT_TRUE(input.empty());
+    }
   }
   out.whole = decoder->whole();
   return out;

@@ -69,12 +69,16 @@ TEST_P(CloseInUse, AReaderGoesOnToTheEnd) {
   reading.get_future().wait();
   ledger->close();
   EXPECT_EQ(ledger->holds().status().code(), absl::StatusCode::kFailedPrecondition);
-  if (GetParam()) EXPECT_FALSE(is_ended());
+  if (GetParam()) {
+    EXPECT_FALSE(is_ended());
+  }
   closed.set_value();
   reader.join();
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(rows, 40);  // a reservation and a settlement each
-  if (GetParam()) EXPECT_TRUE(is_ended());
+  if (GetParam()) {
+    EXPECT_TRUE(is_ended());
+  }
 }
 
 TEST_P(CloseInUse, AReaderMayCloseItself) {
@@ -90,7 +94,9 @@ TEST_P(CloseInUse, AReaderMayCloseItself) {
                                  })
                   .ok());
   EXPECT_EQ(rows, 6);
-  if (GetParam()) EXPECT_TRUE(is_ended());
+  if (GetParam()) {
+    EXPECT_TRUE(is_ended());
+  }
 }
 
 TEST_P(CloseInUse, OneThatOpensMeanwhileHasTheSameBooks) {
@@ -135,7 +141,9 @@ TEST_P(CloseInUse, ManyReadersAndOneClose) {
     while (ready < 4) std::this_thread::yield();
     ledger->close();
     for (auto& reader : readers) reader.join();
-    if (GetParam()) EXPECT_TRUE(is_ended());
+    if (GetParam()) {
+      EXPECT_TRUE(is_ended());
+    }
   }
 }
 
