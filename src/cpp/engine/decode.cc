@@ -117,12 +117,16 @@ Failure Decoder::match_rules(const Dialect& dialect, int status, const ErrorInfo
   return Failure::kNone;
 }
 
+void Decoder::read_error(const Dialect& dialect, ErrorInfo& error) {
+  engine::read_error(json_, dialect, error, nullptr);
+}
+
 Failure Decoder::classify(const Dialect* dialect, int status, std::string_view body,
                           ErrorInfo& error) {
   bool own_body = false;
   if (dialect != nullptr && json_.parse(body)) {
     std::string detail_code;
-    read_error(json_, *dialect, error, &detail_code);
+    engine::read_error(json_, *dialect, error, &detail_code);
     own_body = !error.type.empty() || !error.message.empty();
     if (own_body) {
       const Failure ruled = match_rules(*dialect, status, error, detail_code);
@@ -156,6 +160,11 @@ void StreamDecoder::on_event(const parse::SseEvent& event) {
   read_event(type);
   const auto& ends = dialect_.stream_end_events;
   if (std::find(ends.begin(), ends.end(), type) != ends.end()) ended_ = true;
+}
+
+void StreamDecoder::body_ended() {
+  const std::string& end = dialect_.stream_end_data;
+  if (!failed_ && !end.empty() && sse_.waiting_data() == end) ended_ = true;
 }
 
 void StreamDecoder::read_event(std::string_view type) {
@@ -208,7 +217,9 @@ void StreamDecoder::read_usage(std::string_view type, bool finished_here) {
     if (usage.event != "*" && usage.event != type) continue;
     const RawUsage here = read_usage_fields(json_, dialect_, usage.fields);
     raw_.take(here);
-    if (here.anything() && (finished_ || finished_here)) usage_final_ = true;
+    if (!here.anything()) continue;
+    usage_last_ = true;
+    if (finished_ || finished_here) usage_final_ = true;
   }
 }
 
@@ -217,6 +228,7 @@ void StreamDecoder::append(bool reasoning, std::string_view text) {
   (reasoning ? reasoning_text_ : text_).append(text);
   if (out_ != nullptr) out_->push_back({reasoning, std::string(text)});
   delivered_ = true;
+  usage_last_ = false;
 }
 
 void StreamDecoder::fill(Answer& answer, const Usage* counted) const {

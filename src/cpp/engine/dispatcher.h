@@ -97,6 +97,7 @@ class Dispatcher {
   // dispatcher_wire.cc: on the wire
   void on_head(Job& job, int status, const http::HeaderSource& headers);
   void on_body(Job& job, std::string_view data);
+  void deliver(Job& job);
   void pass_bytes(Job& job, std::string_view data);
   void on_end(Job& job, const http::TransferEnd& end);
   Failure read_answer(Job& job, const http::TransferEnd& end, Answer& answer, ErrorInfo& error,

@@ -355,6 +355,7 @@ void Dispatcher::send(Job& job) {
     job.wire.watch_sending =
         asked.write_timeout_ns > 0 ||
         (asked.read_timeout_ns > 0 && job.wire.body_bytes() > kSentAtOnceBytes);
+    job.wire.head_at_once = asked.read_timeout_ns > 0;  // a head is no silence
     route.retry_budget->on_first_attempt(now_ns_);
   }
   ++job.attempt;
@@ -378,6 +379,7 @@ void Dispatcher::send(Job& job) {
   job.body.clear();
   job.headers.clear();
   job.stream.reset();
+  job.first_seen = false;
   job.passes_bytes = false;
   job.sent_ns = job.activity_ns = now_ns_;
   job.sent_wall_ns = wall_ns_;

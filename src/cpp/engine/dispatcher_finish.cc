@@ -107,8 +107,11 @@ Books Dispatcher::settle(Job& job, const OutcomeRow& row, Answer* answer, Ending
     return Books::kKeep;
   }
   Books books = row.books;
-  const bool whole = row.failure == Failure::kNone ||
-                     (job.stream && job.stream->usage_final() && books == Books::kInDoubt);
+  bool whole = row.failure == Failure::kNone;
+  if (job.stream) {
+    whole =
+        whole ? job.stream->usage_whole() : job.stream->usage_final() && books == Books::kInDoubt;
+  }
   // By the monotonic clock: a step of the wall clock is not a change of the hour.
   const Span span{job.sent_wall_ns, saturating_add(job.sent_wall_ns, now_ns_ - job.sent_ns)};
   const bool known = answer != nullptr && whole && price_answer(job.route(), span, *answer);

@@ -10,7 +10,7 @@ namespace {
 
 // What a declared length is believed before its bytes have come.
 constexpr std::int64_t kReservedMax = 1 << 20;
-// How long a stream's body may stay open after its terminator.
+// How long a stream's body may stay open after its terminator, or an error in it.
 constexpr std::int64_t kBodyEndGraceNs = 200 * kNsPerMs;
 
 bool is_success(int status) { return status >= 200 && status < 300; }
@@ -21,6 +21,14 @@ Failure unsent_failure(http::TransferError error) {
     return Failure::kBodyUnsent;
   }
   return error == http::TransferError::kPoolTimeout ? Failure::kPoolTimeout : Failure::kUnreached;
+}
+
+// Some servers answer who asks for a stream with one JSON object: an error, or the whole answer. No
+// line of an event stream begins with a brace. Sets `seen` when it can be told.
+bool is_whole_body(std::string_view data, bool* seen) {
+  const std::size_t at = data.find_first_not_of(" \t\r\n");
+  *seen = at != std::string_view::npos;
+  return *seen && data[at] == '{';
 }
 
 }  // namespace
@@ -102,19 +110,31 @@ void Dispatcher::on_body(Job& job, std::string_view data) {
     job.body.append(data);
     return;
   }
-  const bool ended_before = job.stream->ended();
+  if (!job.first_seen && is_whole_body(data, &job.first_seen)) {
+    job.stream.reset();
+    job.body.append(data);
+    return;
+  }
+  const bool over_before = job.stream->over();
   const Status fed = job.stream->feed(data, job.deltas);
-  if (!fed.ok()) return stop(job, Stop::kMalformed);
   // All of it has come. The body's end is waited for, for the connection's sake, but not for long.
-  if (job.stream->ended() && !ended_before) schedule(job);
+  if (job.stream->over() && !over_before) {
+    job.over_ns = now_ns_;
+    schedule(job);
+  }
+  deliver(job);
+  if (!fed.ok()) stop(job, Stop::kMalformed);
+}
+
+void Dispatcher::deliver(Job& job) {
   if (job.deltas.empty()) return;
   parts_.counters->streamed_deltas.fetch_add(job.deltas.size(), std::memory_order_relaxed);
-  bool over = false;
-  job.call->deliver(job.deltas, &over, ports_);
-  if (over && !job.paused) {
-    job.paused = true;
-    parts_.transport->pause(job.call->seq);
-  }
+  bool behind = false;
+  job.call->deliver(job.deltas, &behind, ports_);
+  // What follows the end is not kept: nothing is to be held back, and the call can end.
+  if (!behind || job.paused || job.stream == nullptr || job.stream->over()) return;
+  job.paused = true;
+  parts_.transport->pause(job.call->seq);
 }
 
 void Dispatcher::pass_bytes(Job& job, std::string_view data) {
@@ -138,13 +158,15 @@ void Dispatcher::resume(std::uint64_t seq) {
 
 Failure Dispatcher::read_stream(Job& job, const http::TransferEnd& end, Answer& answer,
                                 ErrorInfo& error, std::string& message) {
-  const StreamDecoder& stream = *job.stream;
+  StreamDecoder& stream = *job.stream;
   stream.fill(answer, job.asked().counted.get());
+  if (end.error == http::TransferError::kNone && end.complete) stream.body_ended();
   if (stream.ended()) return Failure::kNone;
   if (stream.failed()) {
     error = stream.error();
     message = stream.malformed() ? "an event of the stream is not JSON"
                                  : "the provider reported an error inside the stream";
+    if (!stream.malformed() && !error.message.empty()) message += ": " + error.message;
     return stream.delivered() ? Failure::kStreamBroken : Failure::kStreamError;
   }
   message = "the stream ended without its terminator";
@@ -193,7 +215,9 @@ Failure Dispatcher::read_answer(Job& job, const http::TransferEnd& end, Answer& 
   answer.body = std::move(job.body);
   if (route.dialect && !decoder_.read_body(*route.dialect, answer, job.asked().counted.get()) &&
       !route.lenient) {
+    decoder_.read_error(*route.dialect, error);
     message = "the provider's 200 answer is not a complete " + route.dialect->name + " body";
+    if (!error.message.empty()) message += ", it says: " + error.message;
     return Failure::kInvalidResponse;
   }
   return Failure::kNone;
@@ -225,6 +249,12 @@ void Dispatcher::on_end(Job& job, const http::TransferEnd& end) {
   }
   if (end.error == http::TransferError::kInvalidRequest) ending.kind = ErrorKind::kInvalidRequest;
   if (!end.response_started) answer.reset();
+  if (failure == Failure::kNone && job.asked().stream && !job.stream && !job.asked().byte_stream) {
+    // Asked for a stream, answered at once: whoever iterates gets the text all the same.
+    if (!answer->reasoning_text.empty()) job.deltas.push_back({true, answer->reasoning_text});
+    if (!answer->text.empty()) job.deltas.push_back({false, answer->text});
+    deliver(job);
+  }
   finish(job, failure, std::move(answer), std::move(ending));
 }
 
@@ -274,7 +304,7 @@ std::int64_t Dispatcher::silence_due_ns(Job& job) {
   const std::int64_t read_ns = job.asked().read_timeout_ns;
   const std::int64_t write_ns = job.asked().write_timeout_ns;
   if (job.paused) return kNever;
-  if (job.stream && job.stream->ended()) return saturating_add(job.activity_ns, kBodyEndGraceNs);
+  if (job.stream && job.stream->over()) return saturating_add(job.over_ns, kBodyEndGraceNs);
   if (read_ns <= 0 && write_ns <= 0) return kNever;
   if (!job.wire.watch_sending) {
     const std::int64_t due = saturating_add(job.activity_ns, read_ns);
@@ -323,14 +353,16 @@ void Dispatcher::stop(Job& job, Stop why) {
     Failure failure = deadline ? (sent ? Failure::kDeadlineSent : Failure::kDeadlineUnsent)
                                : (sent ? Failure::kCancelledSent : Failure::kCancelledUnsent);
     if (why == Stop::kMalformed) failure = Failure::kInvalidResponse;
-    if (job.stream && job.stream->ended()) failure = Failure::kNone;  // all of it had come
-    job.attempts.push_back(
-        {job.attempt, job.status, failure, job.waited_ns, now_ns_ - job.sent_ns, job.request_id});
-    report_breaker(job, outcome_row(failure), -1);
     auto answer = std::allocate_shared<Answer>(PoolAllocator<Answer>());
     answer->status = job.status;
     if (job.stream) job.stream->fill(*answer, job.asked().counted.get());
     Ending ending;
+    const bool over = job.stream && job.stream->over();  // all of it had come
+    if (over) failure = read_stream(job, {}, *answer, ending.error, ending.message);
+    job.attempts.push_back(
+        {job.attempt, job.status, failure, job.waited_ns, now_ns_ - job.sent_ns, job.request_id});
+    report_breaker(job, outcome_row(failure), -1);
+    if (over) return finish(job, failure, std::move(answer), std::move(ending));
     const bool silent = deadline && now_ns_ < job.deadline_ns;
     ending.message = silent && job.sending && job.asked().write_timeout_ns > 0
                          ? "write_timeout_s passed and the provider took no more of the request"

@@ -75,8 +75,10 @@ struct Job final : http::Sink, Pooled {
   std::int64_t retry_after_ns = -1;
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::unique_ptr<StreamDecoder> stream;
-  bool passes_bytes = false;  // a byte stream whose answer is a success
+  std::unique_ptr<StreamDecoder> stream;  // null, too, when a whole body comes instead of events
+  bool first_seen = false;                // of that stream: whether it is one was decided
+  std::int64_t over_ns = 0;               // since when nothing that comes counts
+  bool passes_bytes = false;              // a byte stream whose answer is a success
   bool passed_any = false;
   std::vector<Delta> deltas;
   bool paused = false;

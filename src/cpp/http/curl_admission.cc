@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/money.h"
+
 namespace sluiceway::http {
 namespace {
 
@@ -30,10 +32,13 @@ int on_timer(CURLM*, long timeout_ms, void* user) {
 
 // Everything that was asked for since the last time. True when there was something.
 bool CurlTransport::run_deferred() {
-  if (new_.empty() && cancelled_.empty() && resumed_.empty() && freed_.empty()) return false;
+  if (new_.empty() && cancelled_.empty() && resumed_.empty() && freed_.empty() && resets_.empty()) {
+    return false;
+  }
   // Cancels first: they free places. Sinks called below may add to any of the lists.
   for (std::size_t i = 0; i < cancelled_.size(); ++i) release(*cancelled_[i], false);
   cancelled_.clear();
+  if (!resets_.empty()) send_resets();
   const auto resumed = std::exchange(resumed_, {});
   for (const std::uint64_t id : resumed) {
     const auto found = places_.find(id);
@@ -44,7 +49,10 @@ bool CurlTransport::run_deferred() {
     transfer.paused = false;
     ++activity_;
     Shard& shard = *transfer.shard;
-    curl_easy_pause(transfer.easy, CURLPAUSE_CONT);  // may deliver what was held back
+    // It may deliver what was held back. An error that comes of that is told here and nowhere else
+    // until the server sends something more.
+    const CURLcode code = curl_easy_pause(transfer.easy, CURLPAUSE_CONT);
+    if (code != CURLE_OK && !transfer.cancelled) finish(transfer, code);
     act(shard, CURL_SOCKET_TIMEOUT, 0);
   }
   const auto freed = std::exchange(freed_, {});
@@ -68,15 +76,26 @@ void CurlTransport::admit(const Waiting& order) {
   if (origin.waiting.empty() && origin.may_start()) return launch(origin, order);
   Waiting waiting = order;
   waiting.origin = &origin;
-  if (order.request->pool_timeout_ns > 0) {
-    waiting.deadline_ns = order.started_ns + order.request->pool_timeout_ns;
-    pool_deadlines_.insert({waiting.deadline_ns, order.id});
-  }
+  waiting.deadline_ns = wait_until_ns(origin, waiting, order.started_ns);
+  if (waiting.deadline_ns != 0) pool_deadlines_.insert({waiting.deadline_ns, order.id});
   origin.waiting.push_back(waiting);
   Place& place = places_[order.id];
   place.origin = &origin;
   place.waiting = std::prev(origin.waiting.end());
   ++stats_.queued;
+}
+
+// When a transfer in the queue is to be looked at: at its pool time-out, and as long as the
+// protocol is not HTTP/1.1 at its connect time-out, too, from `since_ns` on. It may wait for a
+// handshake that another one makes, which is to it as its own would be. 0: never.
+std::int64_t CurlTransport::wait_until_ns(const Origin& origin, const Waiting& order,
+                                          std::int64_t since_ns) const {
+  const std::int64_t pool_ns = order.request->pool_timeout_ns;
+  const std::int64_t pool = pool_ns > 0 ? order.started_ns + pool_ns : 0;
+  if (origin.protocol() == Origin::Protocol::kHttp1) return pool;
+  const std::int64_t connect = saturating_add(
+      since_ns, std::max<std::int64_t>(order.request->connect_timeout_ns, 1'000'000));
+  return pool > 0 ? std::min(pool, connect) : connect;
 }
 
 void CurlTransport::run_waiting(Origin& origin) {

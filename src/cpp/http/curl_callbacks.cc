@@ -56,15 +56,22 @@ int on_seek(void* user, curl_off_t offset, int whence) {
   return CURL_SEEKFUNC_OK;
 }
 
+std::size_t given_up(Transfer& t) {
+  t.give_up();
+  return CURL_WRITEFUNC_ERROR;
+}
+
 std::size_t on_write(char* data, std::size_t size, std::size_t count, void* user) {
   Transfer& t = transfer_of(user);
   const std::size_t n = size * count;
-  if (t.cancelled) return CURL_WRITEFUNC_ERROR;
-  if (!t.head_given && !t.pause_wanted) {
+  if (!t.cancelled && !t.head_given && !t.pause_wanted) {
     if (t.watched == Watch::kFrames) t.watch(Watch::kLines);
-    if (!t.give_head()) return CURL_WRITEFUNC_ERROR;
+    if (!t.give_head()) return given_up(t);
   }
-  return t.pause_wanted ? t.pause_here() : t.take_body({data, n});  // on_head may have asked for it
+  if (t.cancelled) return given_up(t);
+  if (t.pause_wanted) return t.pause_here();  // on_head may have asked for it
+  const std::size_t taken = t.take_body({data, n});
+  return taken == CURL_WRITEFUNC_ERROR ? given_up(t) : taken;
 }
 
 // Only for watch_sending: the library comes here whenever it has worked on the transfer.
@@ -76,15 +83,17 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t sent)
   return 0;
 }
 
-// Only for head_at_once: the empty line ends a head.
+// Only for head_at_once: the empty line ends a head. Its lines are signs of life, too.
 std::size_t on_header(char* data, std::size_t size, std::size_t count, void* user) {
   Transfer& t = transfer_of(user);
   const std::size_t n = size * count;
-  if (t.cancelled) return CURL_WRITEFUNC_ERROR;
-  if (t.head_given || n > 2 || (*data != '\r' && *data != '\n')) return n;
+  if (t.cancelled) return given_up(t);
+  if (t.head_given) return n;
+  t.taken_ns = clock_ns();
+  if (n > 2 || (*data != '\r' && *data != '\n')) return n;
   long status = 0;
   curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
-  return status < 200 || t.give_head() ? n : CURL_WRITEFUNC_ERROR;
+  return status < 200 || t.give_head() ? n : given_up(t);
 }
 
 int on_library_text(CURL*, curl_infotype type, char* data, std::size_t size, void* user) {

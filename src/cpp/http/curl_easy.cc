@@ -267,6 +267,15 @@ bool Transfer::was_refused() const {
   return false;
 }
 
+bool resets_are_late() {
+  static const bool late = curl_version_info(CURLVERSION_NOW)->version_num < 0x080f00;
+  return late;
+}
+
+void Transfer::give_up() {
+  if (resets_are_late()) curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
 void Transfer::detach() {
   cancelled = true;
   request = nullptr;
@@ -387,6 +396,7 @@ TransferEnd Transfer::end(int curl_code, std::int64_t now_ns) {
   }
   out.detail =
       error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(static_cast<CURLcode>(curl_code));
+  if (too_large) out.detail = "the answer is larger than is taken";
   return out;
 }
 

@@ -53,6 +53,9 @@ struct Transfer final : public HeaderSource {
   // stop or to pause; a piece that was paused is given again from its beginning.
   std::size_t take_body(std::string_view piece);
   std::size_t pause_here();  // the same answer, for the whole piece
+  // It ends before its time: its stream on a connection that others use is reset, and a connection
+  // of its own is closed.
+  void give_up();
 
   std::optional<std::string_view> find(std::string_view name) const override;
   std::int64_t content_length() const override;
@@ -132,5 +135,9 @@ struct Transfer final : public HeaderSource {
   std::string coding_problem_;
   char error_text_[256];
 };
+
+// Before 8.15 the library keeps the RST_STREAM of a transfer that is taken out until its connection
+// has something else to send (curl/curl#17638): meanwhile the server goes on, and bills.
+bool resets_are_late();
 
 }  // namespace sluiceway::http

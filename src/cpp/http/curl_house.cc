@@ -100,11 +100,24 @@ void CurlTransport::expire_pool_waits(std::int64_t now) {
     const std::uint64_t id = pool_deadlines_.begin()->second;
     pool_deadlines_.erase(pool_deadlines_.begin());
     const auto found = places_.find(id);
-    const Waiting order = *found->second.waiting;
-    found->second.origin->waiting.erase(found->second.waiting);
+    Waiting& waits = *found->second.waiting;
+    Origin& origin = *found->second.origin;
+    const std::int64_t pool_ns = waits.request->pool_timeout_ns;
+    const bool pool = pool_ns > 0 && now >= waits.started_ns + pool_ns;
+    if (!pool && origin.stands()) {
+      waits.deadline_ns = wait_until_ns(origin, waits, now);
+      if (waits.deadline_ns != 0) pool_deadlines_.insert({waits.deadline_ns, id});
+      continue;
+    }
+    const Waiting order = waits;
+    origin.waiting.erase(found->second.waiting);
     places_.erase(found);
     --stats_.queued;
-    refuse(order, TransferError::kPoolTimeout, "no place at the origin in time");
+    if (pool) {
+      refuse(order, TransferError::kPoolTimeout, "no place at the origin in time");
+    } else {
+      refuse(order, TransferError::kConnect, "no connection to the origin stood in time");
+    }
   }
 }
 
@@ -123,6 +136,7 @@ void CurlTransport::keep_house(std::int64_t now) {
     if (origin.idle.size() > kIdleHandlesMax) origin.idle.resize(kIdleHandlesMax);
     const bool old = origin.unused() && !origin.listed && now - origin.last_used_ns > kOriginKeptNs;
     if (old) {
+      std::erase(resets_, &origin);
       origins_.erase(it++);
     } else {
       ++it;

@@ -50,6 +50,7 @@ void CurlTransport::close() {
   cancelled_.clear();
   resumed_.clear();
   freed_.clear();
+  resets_.clear();
   places_.clear();
   for (auto& [key, origin] : origins_) {
     origin->idle.clear();
@@ -203,7 +204,10 @@ void CurlTransport::run_events(const epoll_event* events, int count) {
 }
 
 std::int64_t CurlTransport::wait_ns(std::int64_t timeout_ns, std::int64_t now) const {
-  if (!new_.empty() || !cancelled_.empty() || !resumed_.empty() || !freed_.empty()) return 0;
+  if (!new_.empty() || !cancelled_.empty() || !resumed_.empty() || !freed_.empty() ||
+      !resets_.empty()) {
+    return 0;
+  }
   std::int64_t until = timeout_ns < 0 ? -1 : now + timeout_ns;
   const auto earlier = [&until](std::int64_t due) {
     if (until < 0 || due < until) until = due;
@@ -283,6 +287,11 @@ void CurlTransport::finish(Transfer& transfer, int curl_code) {
 void CurlTransport::release(Transfer& transfer, bool clean) {
   Origin& origin = transfer.origin;
   Shard& shard = *transfer.shard;
+  if (!clean) transfer.give_up();
+  if (!clean && resets_are_late() && origin.protocol() != Origin::Protocol::kHttp1 &&
+      std::find(resets_.begin(), resets_.end(), &origin) == resets_.end()) {
+    resets_.push_back(&origin);
+  }
   curl_multi_remove_handle(shard.multi, transfer.easy);
   transfer.detach();
   if (transfer.watched == Watch::kFrames) transfer.watch(Watch::kLines);
@@ -297,6 +306,21 @@ void CurlTransport::release(Transfer& transfer, bool clean) {
   }
   running_.pop_back();
   --stats_.in_flight;
+}
+
+// Has the others on such connections look at them, and so send what waits there. Not those that are
+// paused: the library does not work on them.
+void CurlTransport::send_resets() {
+  for (std::size_t i = 0; i < resets_.size(); ++i) {
+    if (resets_[i]->in_flight() == 0) continue;
+    for (const int fd : poller_.wanted_of(*resets_[i])) {
+      const Poller::Entry& entry = *poller_.entry(fd);
+      if (entry.wanted != 0 && entry.shard != nullptr) {
+        act(*entry.shard, fd, CURL_CSELECT_IN | CURL_CSELECT_OUT);
+      }
+    }
+  }
+  resets_.clear();
 }
 
 std::unique_ptr<Transport> make_curl_transport(const CurlTransportOptions& options) {

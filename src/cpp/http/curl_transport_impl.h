@@ -75,11 +75,14 @@ class CurlTransport final : public Transport {
   void admit(const Waiting& order);
   void run_waiting(Origin& origin);
   void launch(Origin& origin, const Waiting& order);
+  std::int64_t wait_until_ns(const Origin& origin, const Waiting& order,
+                             std::int64_t since_ns) const;
   void refuse(const Waiting& order, TransferError error, std::string detail);
   void act(Shard& shard, int fd, int events);
   void reap(Shard& shard);
   void finish(Transfer& transfer, int curl_code);
   void release(Transfer& transfer, bool clean);
+  void send_resets();
   bool run_timers(std::int64_t now);
   void expire_pool_waits(std::int64_t now);
   void watch(std::int64_t now);
@@ -105,7 +108,8 @@ class CurlTransport final : public Transport {
   std::vector<Waiting> new_;
   std::vector<Transfer*> cancelled_;
   std::vector<std::uint64_t> resumed_;
-  std::vector<Origin*> freed_;  // origins where a place may have become free
+  std::vector<Origin*> freed_;   // origins where a place may have become free
+  std::vector<Origin*> resets_;  // origins where a RST_STREAM may wait to be sent
   std::set<std::pair<std::int64_t, std::uint64_t>> pool_deadlines_;
   std::mutex* turn_ = nullptr;       // let go while poll() waits
   std::int64_t waits_until_ns_ = 0;  // while it does; below zero: for an event only

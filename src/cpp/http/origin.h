@@ -80,6 +80,8 @@ class Origin {
   void socket_closed(int shard, const Poller::Entry& entry);
   // What the handshake has agreed on, before any answer.
   void agreed(Protocol protocol);
+  // Who waits here waits for a place, and not for the first connection.
+  bool stands() const { return protocol_ == Protocol::kHttp1 || ready_ + settling_ > 0; }
   // A transfer that starts now may meet a connection whose limits are unknown.
   bool unheard() const { return ready_ == 0 || settling_ > 0 || opening_ > 0; }
 

@@ -120,6 +120,17 @@ std::vector<int> Poller::ready_now() const {
   return ready;
 }
 
+std::vector<int> Poller::wanted_of(const Origin& origin) const {
+  std::vector<int> found;
+  for (int c = 0; c < kChunks; ++c) {
+    const Entry* entries = chunks_[static_cast<std::size_t>(c)].load(std::memory_order_relaxed);
+    for (int i = 0; entries != nullptr && i < kChunk; ++i) {
+      if (entries[i].wanted != 0 && entries[i].origin == &origin) found.push_back(c * kChunk + i);
+    }
+  }
+  return found;
+}
+
 void Poller::renew(int fd) {
   Entry* found = entry(fd);
   if (found != nullptr && found->registered != 0) control(EPOLL_CTL_MOD, fd, found->registered);

@@ -70,6 +70,8 @@ class Poller {
 
   // The descriptors that have what is wanted of them, by poll(2): whatever the set says.
   std::vector<int> ready_now() const;
+  // The descriptors of an origin of which something is wanted.
+  std::vector<int> wanted_of(const Origin& origin) const;
   // Puts it into the set anew, as it is wanted.
   void renew(int fd);
 

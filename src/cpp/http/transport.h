@@ -87,7 +87,8 @@ class Sink {
 struct Sending {
   bool started = false;  // the first byte may have left
   bool ended = false;    // the connection has taken all of them
-  // When it last took one (CLOCK_MONOTONIC): since start(), or since it stood; 0: none yet.
+  // When it last took one (CLOCK_MONOTONIC): since start(), or since it stood; 0: none yet. With
+  // head_at_once also when the last line of the answer's head came.
   std::int64_t last_ns = 0;
 };
 

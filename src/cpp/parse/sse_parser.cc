@@ -178,6 +178,14 @@ void SseParser::deliver(SseHandler& handler) {
   has_data_ = has_type_ = data_in_buffer_ = type_in_buffer_ = false;
 }
 
+std::string_view SseParser::waiting_data() const {
+  if (line_.empty()) return has_data_ ? std::string_view(data_buffer_) : std::string_view();
+  if (has_data_ || !line_.starts_with("data:")) return {};
+  std::string_view value = std::string_view(line_).substr(5);
+  if (!value.empty() && value[0] == ' ') value.remove_prefix(1);
+  return value;
+}
+
 void SseParser::keep_views() {
   if (has_data_ && !data_in_buffer_) {
     data_buffer_.assign(data_view_);

@@ -60,6 +60,10 @@ class SseParser {
   // cut inside an event.
   bool pending() const { return has_data_ || has_type_ || !line_.empty() || mark_bytes_ % 3 != 0; }
 
+  // The data of an event that lacks only its empty line, or that and the end of its one line; ""
+  // when there is none. Until the next feed().
+  std::string_view waiting_data() const;
+
   // Comment lines (": keep-alive") since the start.
   std::uint64_t comments() const { return comments_; }
   std::uint64_t events() const { return events_; }

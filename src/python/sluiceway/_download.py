@@ -38,6 +38,7 @@ Source: RFC 9110, 8.8.2.2 and 8.8.3 (strong validators), 10.2.2 (Location), 13.1
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -447,7 +448,23 @@ async def _do_async(item: Any) -> Any:
     if isinstance(item, float):
         await _sleep(item)
         return None
-    return await (in_thread(item) if callable(item) else item.next_bytes())
+    if not callable(item):
+        return await item.next_bytes()
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        return await in_thread(item)
+    import asyncio
+
+    work = asyncio.ensure_future(in_thread(item))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # Not before the thread has let go of the file: who is told of the end may ask anew.
+        with contextlib.suppress(Exception):
+            left = await work
+            if isinstance(left, PartialFile):
+                left.close()
+        raise
 
 
 async def _sleep(seconds: float) -> None:

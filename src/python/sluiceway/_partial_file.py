@@ -7,7 +7,8 @@ cut may have lost bytes of a file whose size is right. Without such a validator 
 gone on with. The finished file is synced, then renamed, so that `path` is whole whenever it is
 there. One download at a time has the lock of a .part.
 
-Errors: `FileError` with the file's name; `InvalidRequest` when another download has the lock.
+Errors: `FileError` with the file's name; `InvalidRequest` when another download has the lock, and
+for a path at which there is something else than a file.
 Threads: any, one after the other; `close` waits for a `write` that another one is in. After a fork
 the child must not use it. Memory: none beside the pieces in hand. Linux.
 
@@ -54,6 +55,11 @@ class PartialFile:
         """Takes the lock, and what an earlier download of the same URL has left."""
         if os.path.isdir(path) or not os.path.basename(path):
             raise InvalidRequest(f"{path!r} is a folder; name the file to write")
+        if os.path.exists(path) and not os.path.isfile(path):  # the rename would put a file there
+            raise InvalidRequest(
+                f"{path!r} is a device, a pipe or a socket, which a download would replace; name a"
+                " file to write, or read the bytes with gw.raw.stream"
+            )
         part = cls(path, _locked(path + ".part"), _key(url))
         try:
             part._remember()

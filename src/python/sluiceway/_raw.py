@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from sluiceway._upload import Upload
 
 _OPTIONS = words(
-    "timeout_s connect_timeout_s read_timeout_s write_timeout_s tenant account idempotency_key"
-    " priority retry"
+    "timeout_s pool_timeout_s connect_timeout_s read_timeout_s write_timeout_s tenant account"
+    " idempotency_key priority retry"
 )
 
 

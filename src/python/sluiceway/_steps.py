@@ -31,6 +31,7 @@ _MARKER = "\x1aprompt\x1a"  # stands for a text prompt in a request; ASCII, as t
 # What of `Plan.submit` is the same for every call of a plan.
 _SHARED = {
     "timeout_s",
+    "pool_timeout_s",
     "connect_timeout_s",
     "read_timeout_s",
     "write_timeout_s",

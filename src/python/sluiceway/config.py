@@ -107,6 +107,7 @@ TABLES: dict[str, dict[str, Check]] = {
     },
     "defaults": {
         "timeout_s": seconds(0.001),
+        "pool_timeout_s": seconds(0),
         "connect_timeout_s": seconds(0.001),
         "read_timeout_s": seconds(0),
         "write_timeout_s": seconds(0),

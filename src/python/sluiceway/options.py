@@ -95,6 +95,7 @@ class ChatOptions(TypedDict, total=False):
     fallbacks: Sequence[str] | None  # "provider/model", tried in order
     fallback_in_doubt: bool | None  # also after a hop that may have been billed
     timeout_s: float | None  # all hops and attempts together
+    pool_timeout_s: float | None  # the longest wait for a connection that is free; 0: timeout_s
     connect_timeout_s: float | None
     read_timeout_s: float | None  # the longest silence; 0: only timeout_s
     write_timeout_s: float | None  # the longest time in which no byte of the request is taken
@@ -162,6 +163,7 @@ def _priority(value: object) -> int:
 # Options that go to Engine.submit under the name on the right.
 _SUBMIT: dict[str, tuple[str, Callable[[object], object]]] = {
     "timeout_s": ("timeout_s", _timeout("timeout_s", 0.001)),
+    "pool_timeout_s": ("pool_timeout_s", _timeout("pool_timeout_s", 0)),
     "connect_timeout_s": ("connect_timeout_s", _timeout("connect_timeout_s", 0.001)),
     "read_timeout_s": ("read_timeout_s", _timeout("read_timeout_s", 0)),
     "write_timeout_s": ("write_timeout_s", _timeout("write_timeout_s", 0)),
@@ -226,7 +228,7 @@ class Plan:
             "connect_timeout_s": defaults.get("connect_timeout_s", 10.0),
             "tenant": defaults.get("tenant", "default"),
         }
-        for name in ("read_timeout_s", "write_timeout_s"):
+        for name in ("pool_timeout_s", "read_timeout_s", "write_timeout_s"):
             if defaults.get(name):
                 submit[name] = defaults[name]
         ttl_s = config.cache.get("chat", {}).get("ttl_s")

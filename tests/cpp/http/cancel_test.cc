@@ -91,6 +91,32 @@ TEST(Cancel, ConnectTimeoutIsProvenNotSent) {
   EXPECT_EQ(transport->stats().connections_open, 0u);
 }
 
+// Over TLS the protocol is not known before the first connection stands, so the others wait for it:
+// no longer than it takes to give up a connection of their own.
+TEST(Cancel, ConnectTimeoutHoldsForThoseThatWaitForAnothersHandshake) {
+  constexpr std::int64_t kTimeoutNs = 100'000'000;
+  RawServer deaf([&](RawConnection& connection) { connection.wait_for_close(); });
+  const auto transport = make_curl_transport();
+  const auto url = url_of("https" + deaf.url().substr(4));
+  KeepingSink sinks[8];
+  Request requests[8];
+  for (int i = 0; i < 8; ++i) {
+    requests[i] = post(url);
+    requests[i].connect_timeout_ns = kTimeoutNs;
+    transport->start(static_cast<std::uint64_t>(i + 1), &requests[i], &sinks[i]);
+  }
+  ASSERT_TRUE(poll_until(*transport, [&] {
+    return std::all_of(sinks, sinks + 8, [](const KeepingSink& sink) { return sink.ends == 1; });
+  }));
+  for (const KeepingSink& sink : sinks) {
+    EXPECT_EQ(sink.end.error, TransferError::kConnect) << sink.end.detail;
+    EXPECT_FALSE(sink.end.request_started);
+    EXPECT_GE(sink.end.total_ns, kTimeoutNs);
+    EXPECT_LT(sink.end.total_ns, 4 * kTimeoutNs);  // one after the other they would take 8
+  }
+  expect_idle(*transport);
+}
+
 TEST(Cancel, AfterItWasSentClosesTheConnection) {
   std::atomic<int> got{0}, closed{0};
   RawServer server([&](RawConnection& connection) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "http/coded_text.h"
 #include "http/curl_transport.h"
@@ -143,6 +144,42 @@ TEST(CodedAnswer, ASlowReaderStopsInTheMiddleOfAPiece) {
   EXPECT_EQ(sink.body, std::string(100'000, 'a'));
   EXPECT_GE(pauses, 6);  // 16 kB at a time of the one piece that came
   EXPECT_LE(most, 16'384u);
+}
+
+// What is wrong is met when the transfer goes on, and the server sends nothing more.
+TEST(CodedAnswer, WhatIsSpoiltBehindAPauseEndsItAtOnce) {
+  // A block of 100,000 times "a" and one of the type that does not exist (RFC 1951, 3.2.3), which
+  // come in one piece: the second is met when the transfer goes on.
+  const std::string coded = from_hex("1f8b0800000000000203ecc13101000000c2a0aceb5fc21a1e4001") +
+                            std::string(96, '\0') + from_hex("af060000ffff") +
+                            std::string(20, '\xff');
+  RawServer server([&](RawConnection& connection) {
+    connection.read_request();
+    connection.write("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 999999\r\n\r\n" +
+                     coded);
+    connection.wait_for_close();
+  });
+  const auto transport = make_curl_transport();
+  for (const std::size_t bytes_max : {std::size_t{1} << 20, std::size_t{50'000}}) {
+    KeepingSink sink;
+    bool paused = false;
+    sink.when_body = [&] {
+      paused = true;
+      transport->pause(1);
+    };
+    Request request = post(url_of(server.url()));
+    request.response_bytes_max = bytes_max;
+    transport->start(1, &request, &sink);
+    EXPECT_TRUE(poll_until(*transport, [&] {
+      if (std::exchange(paused, false)) transport->resume(1);
+      return sink.ends == 1;
+    }));
+    const bool bounded = bytes_max < 100'000;
+    EXPECT_EQ(sink.end.error, bounded ? TransferError::kTooLarge : TransferError::kProtocol);
+    EXPECT_LE(sink.body.size(), std::min<std::size_t>(bytes_max, 100'000));
+    EXPECT_EQ(transport->stats().in_flight, 0u);
+    transport->cancel(1);
+  }
 }
 
 }  // namespace

@@ -35,8 +35,8 @@ def values() -> list[Any]:
 
 QUICK: dict[str, Any] = {"timeout_s": 5, "retry": Retry(1)}
 OPTIONS = words(
-    "json content data files headers free timeout_s connect_timeout_s read_timeout_s"
-    " write_timeout_s tenant account idempotency_key priority retry nonsense"
+    "json content data files headers free timeout_s pool_timeout_s connect_timeout_s"
+    " read_timeout_s write_timeout_s tenant account idempotency_key priority retry nonsense"
 )
 DOWNLOAD = words(
     "url path provider headers resumes on_progress max_cost_usd timeout_s account tenant"
