@@ -86,7 +86,8 @@ PYTHON_ROOM_OF_FILE: dict[str, str] = {
     **dict.fromkeys(("_wallet_history", "wallet"), "gateway"),
     **dict.fromkeys(("_aio", "_delivery", "_many", "_raw", "_steps", "_stream"), "gateway"),
     **dict.fromkeys(("_accounts", "_raw_steps", "_raw_stream", "_upload", "_urls"), "gateway"),
-    **dict.fromkeys(("_download", "_partial_file", "_callables", "_told"), "gateway"),
+    **dict.fromkeys(("_download", "_download_steps"), "gateway"),
+    **dict.fromkeys(("_partial_file", "_callables", "_target", "_told"), "gateway"),
     **dict.fromkeys(("_job_steps", "jobs", "_estimate_media", "tokenizers"), "gateway"),
 }
 # The Python rooms from left to right; a row's members are siblings and do not see each other.

@@ -22,6 +22,8 @@ struct ScopeBalance {
   Nanousd in_doubt = 0;  // reservations whose end is unknown, at their holds
   bool blocked =
       false;  // a provider billed beyond a hold here; nothing is admitted until it is cleared
+
+  Nanousd taken() const { return saturating_add(saturating_add(settled, held), in_doubt); }
 };
 
 struct AdmissionItem {

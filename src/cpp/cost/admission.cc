@@ -19,10 +19,9 @@ bool well_formed(const AdmissionItem& item, std::span<const std::uint32_t> indic
 
 bool fits(const ScopeBalance& scope, Nanousd amount) {
   if (scope.limit == kNanousdMax) return true;
-  const Nanousd taken = saturating_add(saturating_add(scope.settled, scope.held), scope.in_doubt);
   // A saturated sum can only be too small when the true one is beyond int64, and then beyond any
   // limit too; kNanousdMax itself is above every limit that reaches this line.
-  return saturating_add(taken, amount) <= scope.limit;
+  return saturating_add(scope.taken(), amount) <= scope.limit;
 }
 
 AdmissionResult decide(std::span<ScopeBalance> scopes, std::span<const std::uint32_t> own,

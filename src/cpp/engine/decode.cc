@@ -1,7 +1,11 @@
 // Reading bodies, errors and stream events by a dialect: see decode.h.
 #include "engine/decode.h"
 
+#include <absl/strings/ascii.h>
+
 #include <algorithm>
+
+#include "cache/canonical_json.h"
 
 namespace sluiceway::engine {
 namespace {
@@ -74,6 +78,48 @@ void read_error(parse::JsonReader& json, const Dialect& dialect, ErrorInfo& erro
   if (detail_code != nullptr) *detail_code = text_of(json, dialect.error_detail_code);
 }
 
+// Where servers that are not quite the dialect's put their words: compatible ones, gateways, and
+// RFC 9457 (problem details), RFC 6749 (OAuth) and FastAPI's errors.
+const std::vector<parse::JsonPointer>& places_of_words() {
+  static const auto* places = [] {
+    auto* out = new std::vector<parse::JsonPointer>;
+    for (const char* text : {"/error/message", "/error_description", "/message", "/detail",
+                             "/detail/0/msg", "/errors/0/message", "/error", "/title", ""}) {
+      out->push_back(*parse::JsonPointer::compile(text));
+    }
+    return out;
+  }();
+  return *places;
+}
+
+constexpr std::size_t kWordsMax = 300;            // of what is quoted
+constexpr std::size_t kWordsBodyMax = 64 * 1024;  // larger bodies are no messages
+
+std::string quoted(std::string_view words) {
+  if (words.size() <= kWordsMax) return std::string(words);
+  words = words.substr(0, kWordsMax);
+  while (!words.empty() && (words.back() & 0xc0) == 0x80) words.remove_suffix(1);
+  if (!words.empty() && (words.back() & 0x80) != 0) words.remove_suffix(1);  // the one it began
+  return std::string(words) + "...";
+}
+
+// The parsed body's words, wherever they stand; "" for none.
+std::string words_anywhere(parse::JsonReader& json) {
+  for (const parse::JsonPointer& place : places_of_words()) {
+    if (const auto text = json.text(place); text && !text->empty()) return quoted(*text);
+  }
+  return {};
+}
+
+// A body that is not JSON: itself, where it is for people and no page of HTML.
+std::string plain_words(std::string_view body) {
+  body = to_std(absl::StripAsciiWhitespace(to_absl(body)));
+  if (body.empty() || body.front() == '<' || !cache::is_utf8(body)) return {};
+  const auto is_control = [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); };
+  if (std::ranges::any_of(body.substr(0, kWordsMax), is_control)) return {};
+  return quoted(body);
+}
+
 bool listed(const std::vector<std::string>& list, std::string_view word) {
   return list.empty() || std::find(list.begin(), list.end(), word) != list.end();
 }
@@ -119,21 +165,25 @@ Failure Decoder::match_rules(const Dialect& dialect, int status, const ErrorInfo
 
 void Decoder::read_error(const Dialect& dialect, ErrorInfo& error) {
   engine::read_error(json_, dialect, error, nullptr);
+  if (error.message.empty()) error.message = words_anywhere(json_);
 }
 
 Failure Decoder::classify(const Dialect* dialect, int status, std::string_view body,
                           ErrorInfo& error) {
+  const bool parsed = (dialect != nullptr || body.size() <= kWordsBodyMax) && json_.parse(body);
+  Failure ruled = Failure::kNone;
   bool own_body = false;
-  if (dialect != nullptr && json_.parse(body)) {
+  if (dialect != nullptr && parsed) {
     std::string detail_code;
     engine::read_error(json_, *dialect, error, &detail_code);
     own_body = !error.type.empty() || !error.message.empty();
-    if (own_body) {
-      const Failure ruled = match_rules(*dialect, status, error, detail_code);
-      if (ruled != Failure::kNone) return ruled;
-    }
+    if (own_body) ruled = match_rules(*dialect, status, error, detail_code);
   }
-  return failure_of_status(status, own_body);
+  // For people; whose error it is has been decided by the dialect's own fields alone.
+  if (error.message.empty() && body.size() <= kWordsBodyMax) {
+    error.message = parsed ? words_anywhere(json_) : plain_words(body);
+  }
+  return ruled != Failure::kNone ? ruled : failure_of_status(status, own_body);
 }
 
 Status StreamDecoder::feed(std::string_view bytes, std::vector<Delta>& out) {
@@ -174,6 +224,7 @@ void StreamDecoder::read_event(std::string_view type) {
                       !json_.is_null(*dialect_.stream_error_at))) {
     failed_ = true;
     read_error(json_, dialect_, error_, nullptr);
+    if (error_.message.empty()) error_.message = words_anywhere(json_);
     return;
   }
   for (const auto& field : dialect_.stream_reasoning) {

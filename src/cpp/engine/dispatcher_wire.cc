@@ -348,6 +348,8 @@ void Dispatcher::on_timer(Job& job) {
 // answer breaks its format's bounds.
 void Dispatcher::stop(Job& job, Stop why) {
   const bool deadline = why == Stop::kDeadline;
+  const bool closed = why == Stop::kCancel && closing_;
+  const char* const by_whom = closed ? "the gateway was closed" : "the call was cancelled";
   if (job.stage == Stage::kInFlight) {
     const bool sent = parts_.transport->cancel(job.call->seq);
     Failure failure = deadline ? (sent ? Failure::kDeadlineSent : Failure::kDeadlineUnsent)
@@ -369,16 +371,18 @@ void Dispatcher::stop(Job& job, Stop why) {
                      : silent                  ? "read_timeout_s passed without a byte"
                      : deadline                ? "a deadline of the call passed"
                      : why == Stop::kMalformed ? "the stream breaks its format's bounds"
-                                               : "the call was cancelled";
+                                               : by_whom;
+    if (closed) ending.kind = ErrorKind::kClosed;
     return finish(job, failure, std::move(answer), std::move(ending));
   }
   const Failure failure = deadline ? Failure::kDeadlineUnsent : Failure::kCancelledUnsent;
   ErrorKind kind = outcome_row(failure).kind;
+  if (closed) kind = ErrorKind::kClosed;
   if (deadline && job.stage == Stage::kReserving) kind = ErrorKind::kBudgetUnavailable;
   if (deadline && job.stage == Stage::kQueued) kind = ErrorKind::kLimited;
   if (deadline && job.stage == Stage::kParked) kind = ErrorKind::kBudgetExceeded;
   fail_unsent(job, failure, kind,
-              deadline ? "the deadline passed before the call was sent" : "the call was cancelled");
+              deadline ? "the deadline passed before the call was sent" : by_whom);
 }
 
 void Dispatcher::run_due() {

@@ -101,17 +101,22 @@ void Poller::silence(int fd) {
   control(found->wanted == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, fd, found->wanted);
 }
 
+template <typename Use>
+void Poller::each_entry(const Use& use) const {
+  for (int c = 0; c < kChunks; ++c) {
+    const Entry* entries = chunks_[static_cast<std::size_t>(c)].load(std::memory_order_acquire);
+    for (int i = 0; entries != nullptr && i < kChunk; ++i) use(c * kChunk + i, entries[i]);
+  }
+}
+
 std::vector<int> Poller::ready_now() const {
   std::vector<pollfd> asked;
-  for (int c = 0; c < kChunks; ++c) {
-    const Entry* entries = chunks_[static_cast<std::size_t>(c)].load(std::memory_order_relaxed);
-    for (int i = 0; entries != nullptr && i < kChunk; ++i) {
-      const std::uint8_t wanted = entries[i].wanted;
-      if (wanted == 0 || entries[i].registered == 0) continue;
-      const int events = ((wanted & kRead) ? POLLIN : 0) | ((wanted & kWrite) ? POLLOUT : 0);
-      asked.push_back({c * kChunk + i, static_cast<short>(events), 0});
-    }
-  }
+  each_entry([&](int fd, const Entry& entry) {
+    if (entry.wanted == 0 || entry.registered == 0) return;
+    const int events =
+        ((entry.wanted & kRead) ? POLLIN : 0) | ((entry.wanted & kWrite) ? POLLOUT : 0);
+    asked.push_back({fd, static_cast<short>(events), 0});
+  });
   std::vector<int> ready;
   if (asked.empty() || ::poll(asked.data(), asked.size(), 0) <= 0) return ready;
   for (const pollfd& one : asked) {
@@ -122,12 +127,9 @@ std::vector<int> Poller::ready_now() const {
 
 std::vector<int> Poller::wanted_of(const Origin& origin) const {
   std::vector<int> found;
-  for (int c = 0; c < kChunks; ++c) {
-    const Entry* entries = chunks_[static_cast<std::size_t>(c)].load(std::memory_order_relaxed);
-    for (int i = 0; entries != nullptr && i < kChunk; ++i) {
-      if (entries[i].wanted != 0 && entries[i].origin == &origin) found.push_back(c * kChunk + i);
-    }
-  }
+  each_entry([&](int fd, const Entry& entry) {
+    if (entry.wanted != 0 && entry.origin == &origin) found.push_back(fd);
+  });
   return found;
 }
 
@@ -176,12 +178,9 @@ void Poller::close_all() {
   ::close(epoll_);
   ::close(bell_);
   epoll_ = bell_ = -1;
-  for (int c = 0; c < kChunks; ++c) {
-    Entry* entries = chunks_[static_cast<std::size_t>(c)].load(std::memory_order_acquire);
-    for (int i = 0; entries != nullptr && i < kChunk; ++i) {
-      if (entries[i].ours || entries[i].registered != 0) ::close(c * kChunk + i);
-    }
-  }
+  each_entry([](int fd, const Entry& entry) {
+    if (entry.ours || entry.registered != 0) ::close(fd);
+  });
 }
 
 }  // namespace sluiceway::http

@@ -99,6 +99,9 @@ class Poller {
 
  private:
   static constexpr int kChunk = 1024, kChunks = 1024;
+  // Calls use(fd, entry) for each number that has been met, and its neighbours.
+  template <typename Use>
+  void each_entry(const Use& use) const;
   void control(int operation, int fd, std::uint8_t events);
 
   std::array<std::atomic<Entry*>, kChunks> chunks_{};

@@ -1,19 +1,11 @@
 // The frame of a transaction, and the commands that are a transaction of their own: see batch.h.
 #include "store/batch.h"
 
-#include <absl/strings/str_cat.h>
+#include <algorithm>
 
-#include "store/codec.h"
 #include "store/faults.h"
 
 namespace sluiceway::store {
-namespace {
-
-std::string limit_text(const ScopeConfig& config) {
-  return config.limit ? amount_text(*config.limit, config.unit) : "none";
-}
-
-}  // namespace
 
 BatchWriter::BatchWriter(Backend& backend, AdmitFn admit, const Clock& clock, LedgerStats& stats)
     : backend_(backend), admit_(admit), clock_(clock), stats_(stats) {}
@@ -120,30 +112,6 @@ Status BatchWriter::refuse(Status why) {
   return why;
 }
 
-// A lost transaction may have become durable after all: its reservations were answered
-// kUnavailable, so nothing was sent for them.
-Status BatchWriter::reconcile() {
-  for (const Lost& lost : lost_) {
-    if (Status s = take_back(lost); !s.ok()) return s;
-  }
-  for (const std::int64_t owner : own_owners_) {
-    StatusOr<std::vector<HoldRow>> holds = backend_.list_holds(owner);
-    if (!holds.ok()) return holds.status();
-    for (const HoldRow& hold : *holds) {
-      if (open_.contains(hold.call_id)) continue;
-      StatusOr<std::optional<OpenCall>> call = readable_hold(hold);
-      if (!call.ok()) return call.status();
-      if (!call->has_value()) continue;
-      EntryRow row;
-      row.call_id = hold.call_id;
-      row.kind = EntryKind::kVoid;
-      if (Status s = end_hold(hold.call_id, **call, row); !s.ok()) return s;
-      if (Status s = backend_.delete_submission("", "", hold.call_id); !s.ok()) return s;
-    }
-  }
-  return absl::OkStatus();
-}
-
 Status BatchWriter::run(std::span<const PendingFinish> finishes,
                         std::vector<PendingReserve>& reserves, std::vector<Answer>& answers,
                         std::vector<PendingReserve>& deferred) {
@@ -200,103 +168,6 @@ Status BatchWriter::run(std::span<const PendingFinish> finishes,
   publish_hints();
   reserves.clear();
   return absl::OkStatus();
-}
-
-Status BatchWriter::reconcile_lost() {
-  if (!reconcile_due_) return absl::OkStatus();
-  return end(begin(), "batch.before_commit", "batch.after_commit");
-}
-
-StatusOr<std::shared_ptr<Scope>> BatchWriter::open_scope(const ScopeConfig& config,
-                                                         const TimeZone& zone) {
-  const std::string name = scope_name(config.kind, config.key, "");
-  if (Status s = begin(); !s.ok()) return end(std::move(s), "", "");
-  StatusOr<std::optional<LimitRow>> found = backend_.find_limit(config.kind, config.key);
-  if (!found.ok()) return end(found.status(), "", "");
-  std::int64_t id = 0;
-  Status refused;
-  if (found->has_value()) {
-    const ScopeConfig& old = (*found)->config;
-    id = (*found)->scope_id;
-    if (old.period != config.period || old.time_zone != config.time_zone ||
-        old.rolling_ns != config.rolling_ns || old.unit != config.unit) {
-      refused = absl::FailedPreconditionError(
-          absl::StrCat("scope ", name, " exists with another period, time zone, window or unit, ",
-                       "which stay as they are; give the new one another name"));
-    } else if (old.limit != config.limit && !config.replace && !config.keep) {
-      refused = absl::FailedPreconditionError(
-          absl::StrCat("scope ", name, " exists with limit ", limit_text(old), ", not ",
-                       limit_text(config), "; pass replace=True to change it"));
-    }
-  }
-  const Nanousd granted = found->has_value() ? (*found)->granted : 0;
-  ScopeConfig stored = config;  // as the file has it after this
-  if (config.keep && found->has_value()) stored.limit = (*found)->config.limit;
-  const Nanousd limit = stored.limit ? saturating_add(*stored.limit, granted) : kNanousdMax;
-  if (refused.ok() && stored.limit && granted > 0 && limit == kNanousdMax) {
-    refused = invalid_argument("the limit and what was granted are out of range together");
-  }
-  if (!refused.ok()) return refuse(std::move(refused));
-  Status written;
-  if (!found->has_value()) {
-    StatusOr<std::int64_t> made = backend_.insert_limit(config, now_ns_);
-    written = made.status();
-    if (made.ok()) id = *made;
-  } else if (config.replace) {
-    written = replace_limit(**found, config, zone);
-  }
-  if (Status s = end(std::move(written), "scope.before_commit", "scope.after_commit"); !s.ok()) {
-    return s;
-  }
-  if (config.replace) ++epoch_;  // the cached rows carry the old limit
-  auto& known = scopes_by_name_[name];
-  std::shared_ptr<Scope> scope = known.lock();
-  if (scope == nullptr || scope->id() != id) {
-    scope = std::make_shared<Scope>(std::move(stored), id, zone);
-    scope->store_hint(limit, 0, 0, 0, false, 0);
-    known = scope;
-  } else if (config.replace) {
-    scope->store_hint(limit, scope->settled(), scope->held(), scope->in_doubt(), false, 0);
-  }
-  return scope;
-}
-
-// The new limit, and a row that says so where it differs. The id is made here: time-ordered, and
-// the scope's.
-Status BatchWriter::replace_limit(const LimitRow& old, const ScopeConfig& config,
-                                  const TimeZone& zone) {
-  if (old.config.limit != config.limit) {
-    const std::string window = window_key(config.period, now_ns_, zone);
-    std::optional<Nanousd> before = old.config.limit;
-    if (before) before = saturating_add(*before, old.granted);
-    if (Status s = backend_.close_limits(old.scope_id, window, before); !s.ok()) return s;
-    StatusOr<std::int64_t> labels = backend_.intern_labels(CallLabels{.unit = config.unit});
-    if (!labels.ok()) return labels.status();
-    const BalanceRef scope_ref[] = {{.id = old.scope_id}};
-    blob_balances_.clear();
-    encode_balances(scope_ref, blob_balances_);
-    const auto said = [](const std::optional<Nanousd>& limit) {
-      return limit ? absl::StrCat(*limit) : std::string("none");
-    };
-    const std::string evidence = absl::StrCat("the configured limit was ", said(old.config.limit),
-                                              " and is ", said(config.limit));
-    EntryRow row;
-    row.call_id.high = static_cast<std::uint64_t>(now_ns_ / kNsPerMs) << 16 | 0x7fff;
-    row.call_id.low = std::uint64_t{2} << 62 | static_cast<std::uint64_t>(old.scope_id) << 20;
-    row.kind = EntryKind::kReplace;
-    row.segment = segment_;
-    row.time_ns = now_ns_;
-    row.amount = config.limit.value_or(kNanousdMax) - old.config.limit.value_or(kNanousdMax);
-    row.labels = *labels;
-    row.balances = blob_balances_;
-    row.evidence = evidence;
-    for (bool fresh = false; !fresh; ++row.call_id.low) {  // twice within a millisecond
-      StatusOr<bool> inserted = write_entry(row);
-      if (!inserted.ok()) return inserted.status();
-      fresh = *inserted;
-    }
-  }
-  return backend_.replace_limit(old.scope_id, config.limit);
 }
 
 StatusOr<std::int64_t> BatchWriter::enter_owner() {

@@ -53,7 +53,11 @@ class BatchWriter {
   Status run(std::span<const PendingFinish> finishes, std::vector<PendingReserve>& reserves,
              std::vector<Answer>& answers, std::vector<PendingReserve>& deferred);
 
+  // Limits (batch_limits.cc).
   StatusOr<std::shared_ptr<Scope>> open_scope(const ScopeConfig& config, const TimeZone& zone);
+  StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string_view evidence,
+                          std::string_view idempotency_key);
+
   StatusOr<std::int64_t> enter_owner();
   // Turns the open holds of dead owners into doubt and forgets the owners.
   Status recover(std::span<const std::int64_t> owners);
@@ -63,10 +67,8 @@ class BatchWriter {
   Status resolve(const Id& call, Nanousd amount, std::string_view evidence);
   StatusOr<std::int64_t> post_in_doubt(std::int64_t older_than_ns);
 
-  // Bookings (batch_book.cc) and jobs (batch_jobs.cc).
+  // Bookings (batch_book.cc), refunds (batch_refund.cc) and jobs (batch_jobs.cc).
   StatusOr<Booked> book(const Booking& booking);
-  StatusOr<Nanousd> grant(const Id& id, Scope& scope, Nanousd amount, std::string_view evidence,
-                          std::string_view idempotency_key);
   StatusOr<Nanousd> refund(const Refund& refund);
   Status create_job(JobRow row);
   Status update_job(const JobUpdate& update);
@@ -104,7 +106,11 @@ class BatchWriter {
   void undo();
   Status store_time();
   Status refuse(Status why);
+
+  // Transactions that were lost (batch_lost.cc).
   Status reconcile();
+  Status end_command(Status so_far, std::span<const EntryRow> rows, std::int64_t scope_id = 0);
+  Status take_back(const Lost& lost);
 
   // Balances (batch_scopes.cc).
   Status touch(const RowPtr& row);
@@ -131,7 +137,9 @@ class BatchWriter {
   Status shrink(const Id& id, const OpenCall& call, EntryRow& row);
   Status doubt_all(std::int64_t owner);
   StatusOr<bool> write_entry(const EntryRow& row);
+  Status add_settled(const CallRow& call, Nanousd amount);
 
+  // Limits, bookings, refunds and jobs.
   Status replace_limit(const LimitRow& old, const ScopeConfig& config, const TimeZone& zone);
   // What a booking's part counts in: batch_scopes_ from `first` up to `last`.
   struct Counted {
@@ -139,14 +147,16 @@ class BatchWriter {
   };
   Status write_part(const Booking& booking, const Booked::Part& part, Counted in, Booked& out,
                     std::vector<EntryRow>& rows);
+  Status write_parts(const Booking& booking, Nanousd allowed, std::size_t named, Booked& out,
+                     std::vector<EntryRow>& rows);
   StatusOr<Booked> recall(const Booking& booking, const Id& earlier);
   void describe(std::size_t index, Booked& out);
   StatusOr<std::vector<BalanceRef>> refs_within(const CallRow& call,
                                                 std::span<const std::string> scopes);
   StatusOr<std::optional<Nanousd>> refunded_before(const Refund& refund);
-  Status add_settled(const CallRow& call, Nanousd amount);
-  Status end_command(Status so_far, std::span<const EntryRow> rows, std::int64_t scope_id = 0);
-  Status take_back(const Lost& lost);
+  Status write_refunds(const Refund& refund, std::span<const CallRow> calls,
+                       std::span<const std::string> only, std::vector<EntryRow>& rows);
+  StatusOr<bool> granted_before(Nanousd amount, std::string_view idempotency_key);
   Status adopt_hold(const Id& id);
   Status end_job_hold(const JobUpdate& update);
 

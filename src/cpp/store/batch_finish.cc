@@ -254,4 +254,19 @@ Status BatchWriter::doubt_all(std::int64_t owner) {
   return absl::OkStatus();
 }
 
+// To all balances that an ended call counts in.
+Status BatchWriter::add_settled(const CallRow& call, Nanousd amount) {
+  HoldRow hold;
+  hold.call_id = call.call_id;
+  hold.balances = call.balances;
+  StatusOr<OpenCall> open = from_hold(hold);
+  if (!open.ok()) return open.status();
+  for (const RowPtr& balance : open->balances) {
+    if (Status s = touch(balance); !s.ok()) return s;
+    balance->value.settled = saturating_add(balance->value.settled, amount);
+    mark_dirty(balance);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace sluiceway::store

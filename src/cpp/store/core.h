@@ -81,6 +81,7 @@ class LedgerCore {
     Nanousd amount = 0;
   };
 
+  // The writer's (core_writer.cc).
   void loop();
   // True where there is work; false: stop.
   bool wait_for_work();
@@ -97,6 +98,8 @@ class LedgerCore {
   void housekeeping(bool idle);
   void deliver();
   std::int64_t mono() const;
+  // Waiting is in real time, whatever clock the ledger was given.
+  static std::int64_t real_ns() { return SystemClock::instance().monotonic_ns(); }
 
   const LedgerOptions options_;
   const Clock* const clock_;

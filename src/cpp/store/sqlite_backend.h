@@ -205,7 +205,7 @@ class SqliteBackend final : public Backend {
   StatusOr<std::vector<HoldRow>> read_hold_rows(Statement& rows);
   // Holds (sqlite_holds.cc).
   Status insert_hold_row(const HoldRow& row);
-  Status each_pack(const std::function<Status(HoldPack& pack, std::string_view rest)>& use);
+  Status each_other_pack(const UsePack& use);
   Status take_packs(const std::function<bool(std::int64_t owner)>& wanted);
   Status know_packs();
   void forget_packs();

@@ -11,7 +11,7 @@ Status Connection::open(const std::string& path, bool read_only) {
                                                      : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   int code = sqlite3_open_v2(path.c_str(), &db_, flags, nullptr);
   if (code != SQLITE_OK) {
-    Status status = sqlite_status(code, db_, "open " + path);
+    Status status = sqlite_status(code, nullptr, "open " + path);  // a broken one has no name
     sqlite3_close(db_);
     db_ = nullptr;
     return status;

@@ -4,13 +4,21 @@
 
 namespace sluiceway::store {
 
-bool pack_at(const Statement& row, HoldPack& pack, std::string_view& rest) {
-  pack.id = row.int_at(0);
-  pack.owner = row.int_at(1);
-  pack.since_ns = row.int_at(2);
-  pack.segment = static_cast<std::int32_t>(row.int_at(3));
-  rest = row.blob_at(4);
-  return decode_holds(rest, pack.holds);
+Status each_pack(Statement& packs, const UsePack& use) {
+  const ResetAtEnd end(packs);
+  for (;;) {
+    StatusOr<bool> row = packs.step();
+    if (!row.ok()) return row.status();
+    if (!*row) return absl::OkStatus();
+    HoldPack pack;
+    pack.id = packs.int_at(0);
+    pack.owner = packs.int_at(1);
+    pack.since_ns = packs.int_at(2);
+    pack.segment = static_cast<std::int32_t>(packs.int_at(3));
+    std::string_view rest = packs.blob_at(4);
+    (void)decode_holds(rest, pack.holds);
+    if (Status s = use(pack, rest); !s.ok()) return s;
+  }
 }
 
 Status SqliteBackend::insert_hold_row(const HoldRow& row) {
@@ -88,28 +96,21 @@ StatusOr<std::vector<HoldRow>> SqliteBackend::read_hold_rows(Statement& rows) {
   }
 }
 
-// Calls `use` for each pack of the file; the Status that it returns ends it.
-Status SqliteBackend::each_pack(const std::function<Status(HoldPack&, std::string_view)>& use) {
+// The packs of the file that are not ours: those are here as the transaction has them.
+Status SqliteBackend::each_other_pack(const UsePack& use) {
   StatusOr<Statement*> sql = statement(kListPacks);
   if (!sql.ok()) return sql.status();
-  const ResetAtEnd end(**sql);
-  for (;;) {
-    StatusOr<bool> row = (*sql)->step();
-    if (!row.ok()) return row.status();
-    if (!*row) return absl::OkStatus();
-    HoldPack pack;
-    std::string_view rest;
-    (void)pack_at(**sql, pack, rest);
-    if (Status s = use(pack, rest); !s.ok()) return s;
-  }
+  return each_pack(**sql, [&](HoldPack& pack, std::string_view rest) {
+    return packs_.has_pack(pack.id) ? absl::OkStatus() : use(pack, rest);
+  });
 }
 
 // Inside a transaction: the packs of one owner into memory, to be ended here. What of one cannot be
 // read is taken aside, so that it does not stop the rest for ever.
 Status SqliteBackend::take_packs(const std::function<bool(std::int64_t owner)>& wanted) {
   std::vector<std::pair<HoldPack, std::string>> torn;
-  Status status = each_pack([&](HoldPack& pack, std::string_view rest) {
-    if (!wanted(pack.owner) || packs_.has_pack(pack.id)) return absl::OkStatus();
+  Status status = each_other_pack([&](HoldPack& pack, std::string_view rest) {
+    if (!wanted(pack.owner)) return absl::OkStatus();
     if (rest.empty()) {
       packs_.adopt(std::move(pack));
     } else {
@@ -186,8 +187,7 @@ StatusOr<std::optional<HoldRow>> SqliteBackend::find_hold(const Id& call) {
   if (!rows.ok()) return rows.status();
   if (!rows->empty()) return std::optional<HoldRow>(std::move(rows->front()));
   std::optional<HoldRow> elsewhere;  // of another process
-  Status status = each_pack([&](HoldPack& pack, std::string_view) {
-    if (packs_.has_pack(pack.id)) return absl::OkStatus();
+  Status status = each_other_pack([&](HoldPack& pack, std::string_view) {
     for (const PackedHold& hold : pack.holds) {
       if (hold.call_id == call) elsewhere = pack.row_of(hold);
     }
@@ -209,8 +209,7 @@ StatusOr<std::vector<HoldRow>> SqliteBackend::list_holds(std::optional<std::int6
     return rows;
   }
   packs_.list(std::nullopt, *rows);
-  Status status = each_pack([&](HoldPack& pack, std::string_view) {
-    if (packs_.has_pack(pack.id)) return absl::OkStatus();
+  Status status = each_other_pack([&](HoldPack& pack, std::string_view) {
     for (const PackedHold& hold : pack.holds) rows->push_back(pack.row_of(hold));
     return absl::OkStatus();
   });

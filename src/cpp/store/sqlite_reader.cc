@@ -227,7 +227,7 @@ StatusOr<std::vector<HoldInfo>> SqliteReader::holds() {
     hold.owner = rows.int_at(4);
     if (Status s = name_hold(rows.int_at(5), rows.blob_at(6), hold); !s.ok()) return s;
   }
-  Status packed = each_pack([&](const HoldPack& pack, bool) {
+  Status packed = each_pack([&](HoldPack& pack, std::string_view) {
     for (const PackedHold& row : pack.holds) {
       HoldInfo& hold = out.emplace_back();
       hold.call_id = row.call_id;
@@ -251,21 +251,13 @@ Status SqliteReader::name_hold(std::int64_t labels, std::string_view balances, H
 }
 
 // Inside a read transaction. Archives of before version 4 have no such table.
-Status SqliteReader::each_pack(const std::function<Status(const HoldPack&, bool whole)>& use) {
+Status SqliteReader::each_pack(const UsePack& use) {
   StatusOr<std::int64_t> version = pragma_value(db_, "PRAGMA user_version");
   if (!version.ok()) return version.status();
   if (*version < 4) return absl::OkStatus();
   Statement rows;
   if (Status s = rows.prepare(db_, kPacksSql); !s.ok()) return s;
-  for (;;) {
-    StatusOr<bool> row = rows.step();
-    if (!row.ok()) return row.status();
-    if (!*row) return absl::OkStatus();
-    HoldPack pack;
-    std::string_view rest;
-    const bool whole = pack_at(rows, pack, rest);
-    if (Status s = use(pack, whole); !s.ok()) return s;
-  }
+  return store::each_pack(rows, use);
 }
 
 StatusOr<std::vector<ScopeInfo>> SqliteReader::scopes() {

@@ -11,6 +11,7 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,12 +29,13 @@ inline constexpr char kClockSql[] =
     "SELECT max(ledger_ns, coalesce((SELECT time_ns FROM commits ORDER BY seq DESC LIMIT 1), 0)),"
     " anchor_ledger_ns, anchor_boot_ns, boot_id FROM clock";
 
-// The packs of holds (hold_packs.h), for pack_at().
+// The packs of holds (hold_packs.h), for each_pack().
 inline constexpr char kPacksSql[] =
     "SELECT pack_id, owner, since_ns, segment, rows FROM hold_packs";
-// The pack of a row of that. False where it is malformed: `pack` then has the holds before `rest`,
-// which is what could not be read, until the next step.
-bool pack_at(const Statement& row, HoldPack& pack, std::string_view& rest);
+// Given a pack; a Status that is not OK ends the walk. `rest` is what of a malformed pack could not
+// be read, and stands for this call alone: `pack` has the holds before it.
+using UsePack = std::function<Status(HoldPack& pack, std::string_view rest)>;
+Status each_pack(Statement& packs, const UsePack& use);
 
 class SqliteReader {
  public:
@@ -93,7 +95,7 @@ class SqliteReader {
   StatusOr<std::string> scope_of(std::int64_t balance);
   Status scopes_of(std::string_view blob, std::vector<std::string>& names);
   Status name_hold(std::int64_t labels, std::string_view balances, HoldInfo& hold);
-  Status each_pack(const std::function<Status(const HoldPack& pack, bool whole)>& use);
+  Status each_pack(const UsePack& use);
   Status granted_scope(std::string_view blob, std::vector<std::string>& names);
   StatusOr<std::shared_ptr<const CallLabels>> labels_of(std::int64_t id);
   Status price_of(std::int64_t id, std::string& out);

@@ -12,9 +12,12 @@ Status sqlite_status(int code, sqlite3* db, std::string_view what) {
   if (primary == SQLITE_OK || primary == SQLITE_ROW || primary == SQLITE_DONE) {
     return absl::OkStatus();
   }
-  std::string text = absl::StrCat("ledger: ", to_absl(what), ": ",
+  const char* file = db != nullptr ? sqlite3_db_filename(db, "main") : nullptr;
+  std::string text = absl::StrCat("ledger", file != nullptr && *file != 0 ? " " : "",
+                                  file != nullptr ? file : "", ": ", to_absl(what), ": ",
                                   db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code),
                                   " (SQLite code ", code, ")");
+  if (primary == SQLITE_NOTADB) absl::StrAppend(&text, "; give the ledger a path of its own");
   switch (primary) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(text);

@@ -77,9 +77,11 @@ Status SqliteReader::replay_books(Replay& replay) {
                       replay.add_hold(hold);
                     });
   if (!status.ok()) return status;
-  status = each_pack([&](const HoldPack& pack, bool whole) {
+  status = each_pack([&](HoldPack& pack, std::string_view rest) {
     for (const PackedHold& hold : pack.holds) replay.add_hold(pack.row_of(hold));
-    if (!whole) replay.problem(absl::StrCat("the pack of holds ", pack.id, " is malformed"));
+    if (!rest.empty()) {
+      replay.problem(absl::StrCat("the pack of holds ", pack.id, " is malformed"));
+    }
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

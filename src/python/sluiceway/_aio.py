@@ -22,6 +22,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
+from sluiceway._threads import trio_of_task
+
 
 def _first_look() -> object | None:
     global running_loop, tasks
@@ -42,9 +44,7 @@ running_loop: Callable[[], object | None] = _first_look
 
 def check_host() -> None:
     """For where no loop of asyncio runs: RuntimeError unless this is a task of trio."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        return
-    raise RuntimeError(
-        "no running event loop: await this in asyncio or trio, or use the blocking twin"
-    )
+    if trio_of_task() is None:
+        raise RuntimeError(
+            "no running event loop: await this in asyncio or trio, or use the blocking twin"
+        )

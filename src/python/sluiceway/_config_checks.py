@@ -265,13 +265,25 @@ def _unreadable(given: str, *, folder: bool) -> str:
     return ""
 
 
+def zone(value: object) -> str:
+    """A time zone that the core, which cuts the windows, finds in the system's tables."""
+    from sluiceway._core import window_key
+
+    name = text(value)
+    try:
+        window_key("day", 0.0, name)
+    except ConfigError:
+        raise Wrong("the IANA name of a time zone that this system knows (tzdata)") from None
+    return name
+
+
 ON_EXCEED_KEYS: dict[str, Check] = {
     "warn": marks,
     "critical": mark,
     "statuses": statuses,
     "on_exceed": one_of(*ON_EXCEED),
     "fallbacks": models,
-    "time_zone": text,
+    "time_zone": zone,
 }
 BUDGET_KEYS: dict[str, Check] = {
     **ON_EXCEED_KEYS,

@@ -33,7 +33,8 @@ from sluiceway.providers.dialects.encoding import Encoded
 from sluiceway.routing.chain import may_follow
 
 if TYPE_CHECKING:
-    from sluiceway._hub import Hub, Target
+    from sluiceway._hub import Hub
+    from sluiceway._target import Target
     from sluiceway.options import Plan
 
 Served = tuple[Any, str, Before]  # the Call that was served, its model, the hops before it

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sluiceway import _core, _log
 from sluiceway._accounts import SIMULATOR_URL, headers_of, said_by, transport_of
 from sluiceway._config_checks import base_url_fault
-from sluiceway._told import STANDARD, read_as, region_of, tier_in, tiers_of
+from sluiceway._target import Target
 from sluiceway.config import DEFAULT_ACCOUNT, ELSEWHERE, Config, nearest
 from sluiceway.errors import (
     ConfigError,
@@ -35,15 +35,12 @@ from sluiceway.errors import (
     MissingKey,
     UnknownAccount,
     UnknownModel,
-    UnpricedModel,
-    UnpricedOperation,
     kind_of,
 )
 from sluiceway.keys.env import EnvKeys
 from sluiceway.options import Plan, Variants
 from sluiceway.prices.book import PriceTable, make_table, shipped_table
-from sluiceway.providers.dialects import anthropic_messages, openai_chat
-from sluiceway.providers.dialects.encoding import ChatFacts, EncodeChat
+from sluiceway.providers.dialects.encoding import ChatFacts
 from sluiceway.providers.registry import Provider, load_registry
 
 if TYPE_CHECKING:
@@ -57,92 +54,6 @@ LEDGER = "SLUICEWAY_LEDGER"
 RAW_ROUTES_MAX = 1024
 CLOSE_AT_EXIT_S = 2.0
 SETTLED_WITHIN_S = 1.0
-
-ENCODERS: dict[str, EncodeChat] = {
-    "openai_chat": openai_chat.encode_chat,
-    "anthropic_messages": anthropic_messages.encode_chat,
-}
-
-
-class Target:
-    """A model as a gateway reaches it: its routes, its encoder, the tiers that have a price."""
-
-    __slots__ = (
-        "_known",
-        "_spec",
-        "encode",
-        "facts",
-        "name",
-        "priced",
-        "priced_tiers",
-        "provider",
-        "region",
-        "route",
-        "tiers",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        provider: Provider,
-        facts: ChatFacts,
-        spec: dict[str, Any],
-        known: Mapping[str, Any],
-        base_url: str | None = None,
-    ) -> None:
-        self._known = known  # the priced models of this provider, for a message
-        self.name = name
-        self.provider = provider
-        self.facts = facts
-        self.encode = ENCODERS[provider.dialect.encoder]
-        self._spec = spec
-        self.priced_tiers = tiers_of(spec["sheet"], spec["plan"])
-        self.region = region_of(provider, base_url, self.priced_tiers)
-        self.priced = self.has_price("")
-        self.tiers: dict[str, _core.Route] = {}
-        self.route: _core.Route | None = None  # of the standard tier
-
-    def route_for(self, tier: str, engine: _core.Engine, manner: str = "") -> _core.Route:
-        """The route of a price tier whose answers are read in that manner (_told.py), made on its
-        first use."""
-        key = f"{manner}:{tier}" if manner else tier
-        route = self.tiers.get(key)
-        if route is None:
-            dialect = read_as(self._spec["dialect"], manner, self.region)
-            rows = tier_in(self.region, tier)
-            route = engine.add_route({**self._spec, "service_tier": rows, "dialect": dialect})
-            self.tiers[key] = route
-            if not key:
-                self.route = route
-        return route
-
-    def has_price(self, tier: str) -> bool:
-        """Whether a row prices this tier; "", "default" and "standard" are the standard one."""
-        tier = tier_in(self.region, tier)
-        return tier in self.priced_tiers or (
-            not tier and not self.priced_tiers.isdisjoint(STANDARD)
-        )
-
-    def check_price(self, tier: str) -> None:
-        """UnpricedModel or UnpricedOperation unless a row prices this tier."""
-        if self.has_price(tier):
-            return
-        if not self.priced_tiers:
-            known, plan = self._known, self._spec["plan"]
-            where = f" on the plan {plan!r}" if plan and self._spec["sheet"] else ""
-            raise UnpricedModel(
-                f"no price is known for {self.name!r}{where}"
-                f"{nearest(self.facts.model, known) or '.'}"
-                ' If the name is right, state what it may cost at most: max_cost_usd="0.50".',
-                provider=self.provider.id,
-                model=self.facts.model,
-            )
-        raise UnpricedOperation(
-            f"no price is known for {self.name} in the service tier"
-            f" {tier_in(self.region, tier)!r}; state max_cost_usd",
-            provider=self.provider.id,
-            model=self.facts.model,
-        )
 
 
 def limits_spec(table: Mapping[str, Any] | None) -> dict[str, Any] | None:

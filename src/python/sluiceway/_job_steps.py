@@ -42,7 +42,8 @@ from sluiceway.types import Usage
 
 if TYPE_CHECKING:
     from sluiceway import _core
-    from sluiceway._hub import Hub, Target
+    from sluiceway._hub import Hub
+    from sluiceway._target import Target
     from sluiceway.options import Plan
 
 # Which wire format of chat has which wire format of batches.

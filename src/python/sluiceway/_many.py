@@ -35,7 +35,8 @@ from sluiceway.types import ChatResult
 
 if TYPE_CHECKING:
     from sluiceway._hops import Steps
-    from sluiceway._hub import Hub, Target
+    from sluiceway._hub import Hub
+    from sluiceway._target import Target
     from sluiceway.options import Plan
     from sluiceway.providers.dialects.encoding import Encoded, Prompt
 

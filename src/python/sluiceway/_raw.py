@@ -27,7 +27,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sluiceway._download import Progress, RawDownload
+from sluiceway._download import RawDownload
+from sluiceway._download_steps import Progress
 from sluiceway._raw_steps import Ask, Headers, raw_steps
 from sluiceway._raw_stream import AsyncRawStream, RawStream
 from sluiceway._steps import run, run_async

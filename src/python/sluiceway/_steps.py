@@ -21,7 +21,8 @@ from sluiceway.money import usd_of
 from sluiceway.providers.dialects.encoding import Encoded
 
 if TYPE_CHECKING:
-    from sluiceway._hub import Hub, Target
+    from sluiceway._hub import Hub
+    from sluiceway._target import Target
     from sluiceway.options import Plan
     from sluiceway.providers.registry import Provider
 

@@ -31,7 +31,7 @@ from sluiceway.providers.dialects.encoding import words
 
 if TYPE_CHECKING:
     from sluiceway import _core
-    from sluiceway._hub import Target
+    from sluiceway._target import Target
     from sluiceway.providers.dialects.encoding import Encoded
     from sluiceway.providers.registry import Dialect, Provider
 

@@ -388,7 +388,7 @@ class ForkedError(SluicewayError):
 
 
 class GatewayClosed(SluicewayError):
-    """The gateway was closed."""
+    """The gateway was closed, before the call or under it: `outcome` says how far it had come."""
 
 
 # The names of base/status.h. This is the only place where they become classes.

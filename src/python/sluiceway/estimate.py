@@ -33,7 +33,7 @@ from sluiceway.types import Estimate
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from sluiceway._hub import Target
+    from sluiceway._target import Target
     from sluiceway.options import ChatOptions
     from sluiceway.providers.dialects.encoding import Encoded, Prompt
 

@@ -52,6 +52,7 @@ TEST_P(DiskTest, RefusesAndLosesNothing) {
       ASSERT_EQ(v.kind, Verdict::kUnavailable);
       EXPECT_EQ(v.error.code(), GetParam() == SQLITE_FULL ? absl::StatusCode::kResourceExhausted
                                                           : absl::StatusCode::kUnavailable);
+      EXPECT_NE(to_std(v.error.message()).find(directory.file()), std::string::npos) << v.error;
       ++unavailable;
     }
   }

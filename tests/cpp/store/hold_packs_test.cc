@@ -2,7 +2,6 @@
 #include "store/hold_packs.h"
 
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,20 +87,6 @@ TEST(HoldPacks, EmptyPacksAreForgotten) {
   EXPECT_TRUE(rows.empty());
 }
 
-std::int64_t number(const std::string& path, const std::string& sql) {
-  sqlite3* db = nullptr;
-  sqlite3_stmt* row = nullptr;
-  EXPECT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
-  EXPECT_EQ(sqlite3_prepare_v2(db, sql.c_str(), -1, &row, nullptr), SQLITE_OK) << sql;
-  EXPECT_EQ(sqlite3_step(row), SQLITE_ROW);
-  const std::int64_t value = sqlite3_column_int64(row, 0);
-  sqlite3_finalize(row);
-  sqlite3_close(db);
-  return value;
-}
-
-// The ledger is on the system's own locks, so the file is read through a second connection only
-// where the ledger's is at rest.
 class PacksInFile : public LedgerFixture {
  protected:
   void open() override {
@@ -112,11 +97,11 @@ class PacksInFile : public LedgerFixture {
     for (std::uint64_t n = first; n <= last; ++n) reserve(n, 10, {day_});
     ledger_->pump();
   }
-  std::int64_t packs() { return number(directory_.file(), "SELECT count(*) FROM hold_packs"); }
+  std::int64_t packs() { return sql_number(directory_.file(), "SELECT count(*) FROM hold_packs"); }
   std::int64_t packed() {
-    return number(directory_.file(), "SELECT coalesce(sum(holds), 0) FROM hold_packs");
+    return sql_number(directory_.file(), "SELECT coalesce(sum(holds), 0) FROM hold_packs");
   }
-  std::int64_t alone() { return number(directory_.file(), "SELECT count(*) FROM holds"); }
+  std::int64_t alone() { return sql_number(directory_.file(), "SELECT count(*) FROM holds"); }
 
   std::shared_ptr<Scope> day_;
 };

@@ -2,7 +2,6 @@
 // not at all, and not while an engine of that version lives.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 #include <sys/wait.h>
 
 #include <csignal>
@@ -195,18 +194,6 @@ UPDATE balances SET held = held + 20 WHERE balance_id = 1;
 PRAGMA user_version = 3;
 )sql";
 
-std::int64_t version_of(const std::string& path) {
-  sqlite3* db = nullptr;
-  sqlite3_stmt* row = nullptr;
-  EXPECT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
-  EXPECT_EQ(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &row, nullptr), SQLITE_OK);
-  EXPECT_EQ(sqlite3_step(row), SQLITE_ROW);
-  const std::int64_t version = sqlite3_column_int64(row, 0);
-  sqlite3_finalize(row);
-  sqlite3_close(db);
-  return version;
-}
-
 class MigrateTest : public LedgerFixture {
  protected:
   MigrateTest() : LedgerFixture(kSunday + 2 * kSecond) {}
@@ -256,7 +243,7 @@ class MigrateTest : public LedgerFixture {
 
 TEST_F(MigrateTest, KeepsEverything) {
   expect_migrated();
-  EXPECT_EQ(version_of(directory_.file()), 4);
+  EXPECT_EQ(sql_number(directory_.file(), "PRAGMA user_version"), 4);
 }
 
 TEST_F(MigrateTest, IsRefusedWhileAnOlderEngineLives) {
@@ -281,7 +268,7 @@ TEST_F(MigrateTest, IsRefusedWhileAnOlderEngineLives) {
   ASSERT_EQ(::read(ready[0], &letter, 1), 1);
   ASSERT_EQ(letter, 'y');
   EXPECT_EQ(try_open().status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(version_of(directory_.file()), 1);
+  EXPECT_EQ(sql_number(directory_.file(), "PRAGMA user_version"), 1);
   ::close(stop[1]);
   int status = 0;
   ASSERT_EQ(::waitpid(older, &status, 0), older);
@@ -303,7 +290,8 @@ TEST_F(MigrateTest, ACrashInTheMiddleLeavesOneOrTheOther) {
     int status = 0;
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
     ASSERT_TRUE(WIFSIGNALED(status)) << label << " was not passed";
-    EXPECT_EQ(version_of(directory_.file()), label == "migrate.after_commit" ? 4 : 1);
+    EXPECT_EQ(sql_number(directory_.file(), "PRAGMA user_version"),
+              label == "migrate.after_commit" ? 4 : 1);
   }
   expect_migrated();
 }
@@ -322,7 +310,8 @@ TEST_F(MigrateTest, ADiskThatRefusesLeavesTheOldFile) {
       }
       ++failures;
       EXPECT_EQ(opened.status().code(), absl::StatusCode::kResourceExhausted) << opened.status();
-      if (version_of(directory_.file()) == 4) break;  // the owner's row did not fit any more
+      if (sql_number(directory_.file(), "PRAGMA user_version") == 4)
+        break;  // the owner's row did not fit any more
     }
   }
   EXPECT_GT(failures, 3);
@@ -365,7 +354,7 @@ TEST_F(MigrateTest, AFileOfVersion2IsMigrated) {
   EXPECT_EQ(changes->entries[0].amount, -100);
   EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
   ledger.close();
-  EXPECT_EQ(version_of(directory_.file()), 4);
+  EXPECT_EQ(sql_number(directory_.file(), "PRAGMA user_version"), 4);
 }
 
 // A hold that version 3 had as a row of its own is found, and is doubt.
@@ -385,7 +374,7 @@ TEST_F(MigrateTest, AFileOfVersion3KeepsItsHolds) {
   EXPECT_EQ(ledger.balance(*video)->settled, 70 + 12);
   EXPECT_EQ(ledger.verify()->problems, std::vector<std::string>{});
   ledger.close();
-  EXPECT_EQ(version_of(directory_.file()), 4);
+  EXPECT_EQ(sql_number(directory_.file(), "PRAGMA user_version"), 4);
 }
 
 }  // namespace

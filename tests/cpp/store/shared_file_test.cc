@@ -91,8 +91,11 @@ TEST(SharedFile, WhatIsNoLedgerIsRefused) {
   ScratchDirectory directory;
   KeepingSink sink;
   std::ofstream(directory.file("text.db")) << std::string(8'192, 'x');
-  EXPECT_FALSE(open_ledger(options_for(directory.file("text.db")), &sink).ok());
-  EXPECT_FALSE(open_ledger(options_for(directory.file("no/such/folder.db")), &sink).ok());
+  for (const std::string path : {directory.file("text.db"), directory.file("no/such/folder.db")}) {
+    const auto opened = open_ledger(options_for(path), &sink);
+    ASSERT_FALSE(opened.ok());
+    EXPECT_NE(opened.status().message().find(path), std::string_view::npos) << opened.status();
+  }
   EXPECT_EQ(open_ledger(options_for("/tmp"), &sink).status().code(),
             absl::StatusCode::kInvalidArgument);
   LedgerOptions without = options_for(directory.file());

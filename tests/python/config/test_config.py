@@ -109,6 +109,8 @@ def test_all_of_it_is_optional() -> None:
         ("[budgets.video]\nwarn = ['1']", 1, "needs a limit"),
         ("[budgets.day]\nlimit = '1'\nperiod = 'daily'", 3, '"day"'),
         ("[budgets.day]\nlimit = '1'\nperiod = 'day'\nrolling_s = 60", 4, "rolling_s"),
+        ("[budgets.day]\nlimit = '1'\ntime_zone = 'Mars/Phobos'", 3, "name of a time zone"),
+        ("[wallets.user]\ntime_zone = ''", 2, "a text that is not empty"),
         ('[budgets."a:b"]\nlimit = "1"', 1, "no ':'"),
         ("[accounts.openai]\nkey = 'sk-obviously-fake'", 2, "did you mean 'key_env'"),
         ("[accounts.openai.batch]\nbase_ur = 'x'", 2, "did you mean 'base_url'"),

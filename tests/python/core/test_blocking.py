@@ -182,7 +182,7 @@ class TestClose:
         bench.engine.close(0.1)
         assert time.monotonic() - started < 5
         assert call.done
-        assert call.error_kind == "cancelled"
+        assert call.error_kind == "closed"
         assert call.outcome == "in_doubt"
         assert call.held_nanousd == call.ceiling_nanousd
 
@@ -196,7 +196,7 @@ class TestClose:
                 calls[number].wait()
 
         in_threads(5, work)
-        assert all(call.error_kind == "cancelled" for call in calls)
+        assert all(call.error_kind == "closed" for call in calls)
 
     def test_ends_the_engine_for_good(self, bench: Bench) -> None:
         route = bench.route()

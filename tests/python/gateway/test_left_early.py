@@ -19,7 +19,7 @@ import pytest
 import sluiceway._hops
 import sluiceway._many
 import sluiceway._steps
-from sluiceway import Cancelled, Gateway, InvalidRequest, Retry
+from sluiceway import Cancelled, Gateway, GatewayClosed, InvalidRequest, Retry
 from sluiceway.simulator import Simulator
 from tests.python.gateway.conftest import MakeGateway
 
@@ -354,3 +354,18 @@ def test_closing_what_never_started(gw: Gateway, sim: Simulator) -> None:
     with pytest.raises(Cancelled):
         stream.result()
     assert sim.log() == []
+
+
+def test_closing_the_gateway(make_gateway: MakeGateway, sim: Simulator) -> None:
+    gw = make_gateway(limits={MODEL: {"concurrency": 1}})
+    sim.script([{"action": {"output_tokens": 2000, "token_ms": 20}}])
+    stream = gw.stream(MODEL, "hi", timeout_s=60)
+    assert next(stream).text
+    behind = gw.stream(MODEL, "hi", timeout_s=60)  # waits for the permit
+    gw.close()
+    for left, outcome in ((stream, "in_doubt"), (behind, "never_sent")):
+        with pytest.raises(GatewayClosed) as ended:
+            left.result()
+        assert ended.value.outcome == outcome
+        assert (ended.value.held > 0) == (outcome == "in_doubt")
+    assert len(sim.log()) == 1

@@ -352,7 +352,7 @@ def test_a_redirect_that_is_not_followed_says_why(
     assert len(server.starts) == 6
     # As if it had come over TLS: `here` is what a Location is read against.
     monkeypatch.setattr(
-        "sluiceway._download.join_url", lambda base, path: "https://127.0.0.1" + path
+        "sluiceway._download_steps.join_url", lambda base, path: "https://127.0.0.1" + path
     )
     server.script = lambda number, start: Answer(307, b"", {"location": "http://127.0.0.1/x"})
     with pytest.raises(BadRequest, match=r"'http://127.0.0.1/x' was not .* https to http"):

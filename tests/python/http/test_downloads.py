@@ -27,7 +27,7 @@ from sluiceway import (
     SluicewayError,
     StreamBroken,
 )
-from sluiceway._download import validator_of
+from sluiceway._download_steps import validator_of
 from sluiceway.simulator.faults import FaultServer
 from tests.python.http.conftest import MakeGateway
 from tests.python.http.file_server import OLD_S, FileServer, Resource
