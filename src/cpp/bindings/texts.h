@@ -12,11 +12,10 @@ namespace py = pybind11;
 // A header's value may hold any byte from 0x80 on (RFC 9110, 5.5): UTF-8 where it is that, else
 // Latin-1, which takes everything and loses nothing.
 inline py::str header_text(std::string_view text) {
-  const auto size = static_cast<Py_ssize_t>(text.size());
-  PyObject* out = PyUnicode_DecodeUTF8(text.data(), size, nullptr);
+  PyObject* out = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr);
   if (out == nullptr) {
     PyErr_Clear();
-    out = PyUnicode_DecodeLatin1(text.data(), size, nullptr);
+    out = PyUnicode_DecodeLatin1(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr);
   }
   if (out == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(out);

@@ -91,7 +91,7 @@ TEST(SharedFile, WhatIsNoLedgerIsRefused) {
   ScratchDirectory directory;
   KeepingSink sink;
   std::ofstream(directory.file("text.db")) << std::string(8'192, 'x');
-  for (const std::string path : {directory.file("text.db"), directory.file("no/such/folder.db")}) {
+  for (const std::string& path : {directory.file("text.db"), directory.file("no/such/folder.db")}) {
     const auto opened = open_ledger(options_for(path), &sink);
     ASSERT_FALSE(opened.ok());
     EXPECT_NE(opened.status().message().find(path), std::string_view::npos) << opened.status();
