@@ -92,7 +92,8 @@ bool drain(const py::handle& handle, std::shared_ptr<LoopPort> port) {
   }
   Drain self{std::move(port), handle};
   self.calls = self.port->take();
-  if (!self.calls.empty()) self.let_nest();
+  const bool ended_any = !self.calls.empty();  // a bell may be heard twice
+  if (ended_any) self.let_nest();
   bool ok = true;
   {
     const engine::Cork cork;
@@ -106,7 +107,7 @@ bool drain(const py::handle& handle, std::shared_ptr<LoopPort> port) {
     draining = self.outer;
     self.put_back();
   }
-  self.port->offer_turns();
+  if (ended_any) self.port->offer_turns();
   if (ok && after_drain) after_drain();
   return ok;
 }
